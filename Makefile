@@ -1,0 +1,66 @@
+# The whole life of the tree; `make help` lists the targets.
+
+PYTHON := .venv/bin/python
+COVERAGE_DIR := $(CURDIR)/.coverage_data
+SOURCES := appliance nbd_plugin tests
+
+.DEFAULT_GOAL := help
+.PHONY: help setup format lint unit check test bench demo demo-down clean
+
+help:  ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | sort -u | expand -t 14
+
+setup:  ## Install what is missing: Debian packages, .venv
+	@tests/setup.sh
+
+format: setup  ## Format the code
+	.venv/bin/ruff format $(SOURCES)
+	.venv/bin/ruff check --fix --select I $(SOURCES)
+
+lint: setup
+	.venv/bin/ruff format --check $(SOURCES)
+	.venv/bin/ruff check $(SOURCES)
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-logo
+
+unit: setup
+	$(PYTHON) -m pytest -q -n auto tests/unit
+
+check: setup  ## Format, lint, types, import contracts, unit tests: under a minute
+	@$(MAKE) --no-print-directory -j2 --output-sync=target lint unit
+
+clean:  ## Remove what the tools left, but not .venv
+	rm -rf .coverage_data .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf build dist basalt.egg-info
+	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} +
+
+# Block devices, mounts and packages are root's, so these targets call sudo where needed.
+ifneq ($(shell id -u),0)
+
+test bench demo demo-down:
+	@command -v sudo >/dev/null || { \
+	    echo "make $@ mounts file systems and makes block devices, which needs root," \
+	        "and there is no sudo: run it as root" >&2; exit 1; }
+	@echo "make $@ needs root: calling sudo"
+	@sudo $(MAKE) --no-print-directory $@; result=$$?; \
+	    sudo chown -R "$$(id -u):$$(id -g)" .; exit $$result
+
+else
+
+test: lint  ## Everything, with branch coverage of all processes (root)
+	rm -rf $(COVERAGE_DIR) && mkdir $(COVERAGE_DIR)
+	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_ROOT=$(CURDIR) \
+	    COVERAGE_FILE=$(COVERAGE_DIR)/data PYTHONPATH=$(CURDIR)/tests/coverage_hook \
+	    $(PYTHON) -m pytest tests/unit tests/contract tests/model tests/integration
+	COVERAGE_ROOT=$(CURDIR) $(PYTHON) tests/coverage_gate.py $(COVERAGE_DIR)/data
+
+bench: setup  ## Measure beside stock parts, on RAM (root)
+	$(PYTHON) -m tests.bench
+
+demo: setup  ## A mirrored volume that loses a server and keeps its bytes (root)
+	$(PYTHON) -m appliance.cli.demo up
+
+demo-down: setup  ## Remove every trace of the demo (root)
+	$(PYTHON) -m appliance.cli.demo down
+
+endif

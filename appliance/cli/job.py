@@ -1,0 +1,103 @@
+"""``basalt job``: long work of the cluster, such as a resync."""
+
+from typing import Any
+
+import click
+
+from appliance.cli import command, output, waiting
+from appliance.cli.session import Session
+from appliance.common import errors
+
+_REF = command.Ref("jobs", "id")
+
+
+@click.group(cls=command.Group)
+def job() -> None:
+    """Jobs: long work with progress."""
+
+
+@job.command("list")
+@click.option("--state", type=click.Choice(["running", "done", "failed", "cancelled"]))
+@click.pass_obj
+def list_(session: Session, state: str | None) -> None:
+    """All jobs, or those of one state."""
+    items = session.items("jobs", state=state)
+    if session.json:
+        output.emit_json(items)
+    else:
+        output.table(["id", "kind", "subject", "state", ">done", "started"], rows(items))
+
+
+@job.command()
+@click.argument("ref", type=_REF, metavar="ID")
+@click.pass_obj
+def show(session: Session, ref: str) -> None:
+    """One job."""
+    item = session.get("jobs", ref)
+    if session.json:
+        output.emit_json(item)
+    else:
+        _details(item)
+
+
+@job.command()
+@click.argument("ref", type=_REF, metavar="ID")
+@click.option("--limit", "limit_s", type=click.FloatRange(min=0), default=86400.0,
+              metavar="SECONDS", help="Give up after this time. [default: a day]")  # fmt: skip
+@click.pass_obj
+def wait(session: Session, ref: str, limit_s: float) -> None:
+    """Wait until a job is over; a progress bar on a terminal."""
+    with output.progress() as bar:
+        task = bar.add_task(f"job {ref}", total=None)
+
+        def ask() -> dict[str, Any]:
+            item: dict[str, Any] = session.get("jobs", ref)
+            bar.update(
+                task,
+                description=f"{item['kind']} {item['subject']}",
+                completed=item["done_bytes"],
+                total=item["total_bytes"] or None,
+            )
+            return item
+
+        item = waiting.until(
+            ask, lambda seen: seen["state"] != "running", f"job {ref}", limit_s, quiet=True
+        )
+    if session.json:
+        output.emit_json(item)
+    else:
+        _details(item)
+    if item["state"] != "done":
+        raise errors.Conflict(why=f"job {ref} {item['state']}: {item['detail']}")
+
+
+def rows(items: list[dict[str, Any]]) -> list[tuple[object, ...]]:
+    """Jobs as rows of a table; also for ``basalt status``."""
+    return [
+        (
+            item["id"],
+            item["kind"],
+            item["subject"],
+            item["state"],
+            output.percent(item["done_bytes"], item["total_bytes"]),
+            output.moment(item["started_at"]),
+        )
+        for item in items
+    ]
+
+
+def _details(item: dict[str, Any]) -> None:
+    done, total = item["done_bytes"], item["total_bytes"]
+    amount = f"{output.size(done)} of {output.size(total)} ({output.percent(done, total)})"
+    output.details(
+        [
+            ("Id", item["id"]),
+            ("Kind", item["kind"]),
+            ("Subject", f"{item['subject_kind']} {item['subject']}"),
+            ("State", item["state"]),
+            ("Progress", amount if total else ""),
+            ("Detail", item["detail"]),
+            ("Started", output.moment(item["started_at"])),
+            ("Finished", output.moment(item["finished_at"]) if item["finished_at"] else ""),
+        ]
+    )

@@ -1,0 +1,111 @@
+"""``basalt pool``: storage pools, the devices volumes are made of."""
+
+from typing import Any
+
+import click
+
+from appliance.cli import command, output
+from appliance.cli.session import Session
+
+_REF = command.Ref("pools")
+
+
+@click.group(cls=command.Group)
+def pool() -> None:
+    """Storage pools: devices of one domain and media type."""
+
+
+@pool.command()
+@click.argument("name")
+@click.option("--domain", type=command.Ref("domains"), default="default", show_default=True)
+@click.option("--media", type=click.Choice(["ssd", "hdd"]), help="[default: ssd]")
+@click.option("--spare", "spare_percent", type=click.IntRange(0, 90), metavar="PERCENT",
+              help="Kept free for rebuilds.")  # fmt: skip
+@click.option("--warn", "warn_percent", type=click.IntRange(1, 100), metavar="PERCENT",
+              help="Used capacity that gives a warning.")  # fmt: skip
+@click.option("--critical", "critical_percent", type=click.IntRange(1, 100), metavar="PERCENT",
+              help="Used capacity that is critical.")  # fmt: skip
+@click.pass_obj
+def create(session: Session, /, **given: Any) -> None:
+    """Make a storage pool."""
+    body = {key: value for key, value in given.items() if value is not None}
+    made = session.post("pools", body=body)
+    output.changed(session.json, made, f"made pool {made['name']}")
+
+
+@pool.command("list")
+@click.pass_obj
+def list_(session: Session) -> None:
+    """All storage pools with their capacity."""
+    items = session.items("pools")
+    if session.json:
+        output.emit_json(items)
+        return
+    rows = [
+        (
+            item["name"],
+            item["domain"],
+            item["media"],
+            item["devices"],
+            output.size(item["capacity_bytes"]),
+            output.size(item["used_bytes"]),
+            output.size(item["free_bytes"]),
+        )
+        for item in items
+    ]
+    output.table(["name", "domain", "media", ">devices", ">capacity", ">used", ">free"], rows)
+
+
+@pool.command()
+@click.argument("ref", type=_REF)
+@click.pass_obj
+def show(session: Session, ref: str) -> None:
+    """One storage pool: capacity, what is promised to volumes, alert limits."""
+    item = session.get("pools", ref)
+    if session.json:
+        output.emit_json(item)
+        return
+    whole = item["capacity_bytes"]
+    output.details(
+        [
+            ("Name", item["name"]),
+            ("Id", item["id"]),
+            ("Domain", item["domain"]),
+            ("Media", item["media"]),
+            ("Devices", item["devices"]),
+            ("Capacity", output.size(whole)),
+            ("Used", _part(item["used_bytes"], whole)),
+            ("Free", _part(item["free_bytes"], whole)),
+            ("Reserved", f"{output.size(item['reserved_bytes'])} by thick volumes"),
+            ("Promised", f"{output.size(item['provisioned_bytes'])} to thin volumes, both copies"),
+            ("Spare", f"{item['spare_percent']} %"),
+            (
+                "Alerts",
+                f"warning at {item['warn_percent']} %, critical at {item['critical_percent']} %",
+            ),
+        ]
+    )
+
+
+@pool.command()
+@click.argument("ref", type=_REF)
+@click.argument("name")
+@click.pass_obj
+def rename(session: Session, ref: str, name: str) -> None:
+    """Give a pool another name."""
+    made = session.patch("pools", ref, body={"name": name})
+    output.changed(session.json, made, f"pool {ref} is now {made['name']}")
+
+
+@pool.command()
+@click.argument("ref", type=_REF)
+@command.yes_option
+@click.pass_obj
+def delete(session: Session, ref: str, yes: bool) -> None:
+    """Delete a pool without devices or volumes."""
+    command.confirm(f"Delete pool {ref}?", yes)
+    output.changed(session.json, session.delete("pools", ref), f"deleted pool {ref}")
+
+
+def _part(value: int, whole: int) -> str:
+    return f"{output.size(value)} ({output.percent(value, whole)})"

@@ -1,0 +1,203 @@
+"""``basalt volume``: making, looking at, growing and deleting volumes. Mapping: ``mapping``."""
+
+import itertools
+from typing import Any
+
+import click
+
+from appliance.cli import command, output, waiting
+from appliance.cli.session import Session
+
+_REF = command.Ref("volumes")
+
+
+@click.group(cls=command.Group)
+def volume() -> None:
+    """Volumes: mirrored, striped block devices."""
+
+
+@volume.command()
+@click.argument("name")
+@click.option("--size", "size_bytes", type=command.Size(), required=True,
+              help="Like 512MiB or 8G; a multiple of 1 MiB.")  # fmt: skip
+@click.option("--pool", type=command.Ref("pools"), help="Needed if there are several.")
+@click.option("--thick", is_flag=True, help="Reserve all of it now.")
+@click.option("--columns", type=click.IntRange(1, 64), help="Stripe over N pairs of devices.")
+@click.option("--shareable", is_flag=True, help="May be mapped to several hosts at once.")
+@click.option("--wait-limit", "wait_limit_s", type=click.FloatRange(min=0), metavar="SECONDS",
+              help="How long I/O waits when no copy can be read; 0 is for ever.")  # fmt: skip
+@click.option("--wait", "wait_s", type=click.FloatRange(min=0), default=600.0, show_default=True,
+              metavar="SECONDS", help="How long to wait for a thick one's space.")  # fmt: skip
+@click.pass_obj
+def create(session: Session, /, thick: bool, shareable: bool, wait_s: float, **given: Any) -> None:
+    """Make a volume."""
+    body = {key: value for key, value in given.items() if value is not None}
+    body |= {"thin": not thick} | ({"shareable": True} if shareable else {})
+    made = session.post("volumes", body=body)
+    if made["state"] == "allocating":
+        made = waiting.until(
+            lambda: session.get("volumes", made["id"]),
+            lambda item: item["state"] != "allocating",
+            f"the space of volume {made['name']}",
+            wait_s,
+        )
+    text = f"made volume {made['name']}: {_kind(made)}, {_layout(made)}"
+    output.changed(session.json, made, text)
+
+
+@volume.command("list")
+@click.pass_obj
+def list_(session: Session) -> None:
+    """All volumes."""
+    items = session.items("volumes")
+    if session.json:
+        output.emit_json(items)
+        return
+    rows = [
+        (
+            item["name"],
+            output.size(item["size_bytes"]),
+            output.size(item["used_bytes"]),
+            "thin" if item["thin"] else "thick",
+            item["health"] if item["state"] == "ready" else item["state"],
+            item["pool"],
+            ", ".join(_where(mapping) for mapping in item["mappings"]) or "-",
+        )
+        for item in items
+    ]
+    headings = ["name", ">size", ">used", "kind", "health", "pool", "mapped to"]
+    output.table(headings, rows, "none; make one: basalt volume create NAME --size 8G")
+
+
+@volume.command()
+@click.argument("ref", type=_REF)
+@click.pass_obj
+def show(session: Session, ref: str) -> None:
+    """One volume: its health, where it is mapped, and where each copy lies."""
+    item = session.get("volumes", ref)
+    if session.json:
+        output.emit_json(item)
+        return
+    output.details(
+        [
+            ("Name", item["name"]),
+            ("Id", item["id"]),
+            ("Size", f"{_kind(item)}, {output.size(item['used_bytes'])} used on disk"),
+            ("State", item["state"]),
+            ("Health", output.reason(item["health"], item["reason"])),
+            ("Pool", item["pool"]),
+            ("Layout", _layout(item)),
+            (
+                "Map",
+                f"generation {item['generation']}, version {item['map_version']}"
+                + (", a turn is open" if item["turn_open"] else ""),
+            ),
+            ("Shared", "may be mapped several times" if item["shareable"] else "no"),
+            ("Wait limit", _wait_limit(item["wait_limit_s"])),
+            ("Made", output.moment(item["created_at"])),
+        ]
+    )
+    for mapping in item["mappings"]:
+        output.line()
+        output.details(mapping_details(mapping))
+    output.line()
+    rows = [
+        (one["column"], one["slot"], one["state"], one["sds"], one["device_path"])
+        for one in item["replicas"]
+    ]
+    output.table([">column", ">copy", "state", "sds", "device"], rows)
+
+
+@volume.command()
+@click.argument("ref", type=_REF)
+@click.pass_obj
+def status(session: Session, ref: str) -> None:
+    """How a volume is: its health, copies by state, mappings, running jobs."""
+    item = session.get("volumes", ref)
+    jobs = [
+        job for job in session.items("jobs", state="running") if job["subject_id"] == item["id"]
+    ]
+    counts = _copies(item)
+    if session.json:
+        keys = ("id", "name", "state", "health", "reason", "generation", "turn_open", "mappings")
+        facts = {key: item[key] for key in keys}
+        output.emit_json(facts | {"copies": counts, "jobs": jobs})
+        return
+    output.say(f"{item['name']} is " + output.reason(item["health"], item["reason"]))
+    copies = ", ".join(f"{count} {state}" for state, count in counts.items())
+    pairs = [("Copies", copies)]
+    pairs += [("Mapped to", _where(mapping, long=True)) for mapping in item["mappings"]]
+    pairs += [("Job", f"{job['kind']} {_done(job)}") for job in jobs]
+    output.details(pairs)
+
+
+@volume.command()
+@click.argument("ref", type=_REF)
+@click.argument("name")
+@click.pass_obj
+def rename(session: Session, ref: str, name: str) -> None:
+    """Give a volume another name."""
+    made = session.patch("volumes", ref, body={"name": name})
+    output.changed(session.json, made, f"volume {ref} is now {made['name']}")
+
+
+@volume.command()
+@click.argument("ref", type=_REF)
+@click.option("--size", "size_bytes", type=command.Size(), required=True, help="The new size.")
+@click.pass_obj
+def grow(session: Session, ref: str, size_bytes: int) -> None:
+    """Make a volume larger."""
+    made = session.patch("volumes", ref, body={"size_bytes": size_bytes})
+    output.changed(session.json, made, f"volume {made['name']} is now {_kind(made)}")
+
+
+@volume.command()
+@click.argument("ref", type=_REF)
+@command.yes_option
+@click.pass_obj
+def delete(session: Session, ref: str, yes: bool) -> None:
+    """Delete a volume and every byte of it."""
+    command.confirm(f"Delete volume {ref} and all its data?", yes)
+    output.changed(session.json, session.delete("volumes", ref), f"deleted volume {ref}")
+
+
+def mapping_details(mapping: dict[str, Any]) -> list[tuple[str, object]]:
+    """What a person wants to know of a mapping, as label and value."""
+    backend = mapping["used_backend"] or mapping["backend"]
+    return [
+        ("Mapped to", f"{mapping['sdc']}, {'read-only' if mapping['read_only'] else 'read-write'}"),
+        ("State", output.reason(mapping["state"], mapping["error"])),
+        ("Device", mapping["device"]),
+        ("Link", mapping["link"]),
+        ("NBD URI", mapping["uri"]),
+        ("Backend", output.reason(backend, mapping["backend_reason"])),
+    ]
+
+
+def _kind(item: dict[str, Any]) -> str:
+    return f"{output.size(item['size_bytes'])} {'thin' if item['thin'] else 'thick'}"
+
+
+def _layout(item: dict[str, Any]) -> str:
+    count = item["columns"]
+    return f"{count} column{'' if count == 1 else 's'} x 2 copies"
+
+
+def _wait_limit(seconds: float) -> str:
+    return f"{seconds:g} s without a readable copy" if seconds else "none: I/O waits for ever"
+
+
+def _where(mapping: dict[str, Any], long: bool = False) -> str:
+    text = str(mapping["sdc"])
+    if mapping["state"] != "attached":
+        text += f" ({mapping['state']})"
+    return f"{text} {mapping['device'] or mapping['uri']}" if long else text
+
+
+def _copies(item: dict[str, Any]) -> dict[str, int]:
+    ordered = sorted(one["state"] for one in item["replicas"])
+    return {state: len(list(group)) for state, group in itertools.groupby(ordered)}
+
+
+def _done(job: dict[str, Any]) -> str:
+    return output.percent(job["done_bytes"], job["total_bytes"])

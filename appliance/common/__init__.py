@@ -1,0 +1,1 @@
+"""What every part may use: units, errors, configuration, logging, clocks. Standard library only."""

@@ -1,0 +1,1 @@
+"""The MDM: the one place that decides. Never in the data path."""

@@ -1,0 +1,82 @@
+"""The process ``basalt-mdm``: options, configuration, and an MDM until a signal ends it.
+
+``basalt-mdm restore`` puts a backup in the place of a stopped MDM's database; the CLI calls it.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from appliance.common import config as configs
+from appliance.common import daemon, errors, log
+from appliance.mdm import app, config
+from appliance.mdm.services import backup
+from appliance.protocol import status
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit codes are those of ``protocol.status``: 7 means that the database is damaged."""
+    options = _parser().parse_args(arguments)
+    try:
+        if options.command == "restore":
+            return _restore(options.data_dir, options.source)
+        settings = configs.load(config.Config, options.config_dir, options.set)
+        if options.show_config:
+            print(configs.show(settings))
+            return 0
+        return _run(settings)
+    except errors.BasaltError as exc:
+        print(f"basalt-mdm: {exc}", file=sys.stderr)
+        return status.meaning(exc).exit
+
+
+def _run(settings: config.Config) -> int:
+    log.setup("mdm", settings.log_level)
+    stop = daemon.stop_event_on_signals()
+    try:
+        mdm = app.Mdm(settings)
+    except OSError as exc:
+        raise errors.Unavailable(why=f"cannot start: {exc}") from exc
+    try:
+        daemon.run_until(stop, mdm.loop)
+    finally:
+        mdm.close()
+    return 0
+
+
+def _restore(data_dir: Path, source: Path) -> int:
+    aside = backup.restore(data_dir, source)
+    kept = f"the one before is kept as {aside}" if aside else "there was none before"
+    print(f"restored the database in {data_dir} from {source}; {kept}; now start the MDM")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="basalt-mdm", description="Basalt's metadata manager")
+    parser.add_argument(
+        "--config-dir",
+        type=Path,
+        default=Path("/etc/basalt/mdm.d"),
+        metavar="DIR",
+        help="folder with configuration files *.conf (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override one setting; may be given several times",
+    )
+    parser.add_argument(
+        "--show-config", action="store_true", help="print the settings in force and exit"
+    )
+    commands = parser.add_subparsers(dest="command", title="commands", metavar="")
+    restore = commands.add_parser("restore", help="put a backup in place while no MDM runs")
+    restore.add_argument("--data-dir", type=Path, required=True, metavar="DIR")
+    restore.add_argument("--from", dest="source", type=Path, required=True, metavar="FILE")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""The MDM's composition root: everything is wired here and nowhere else.
+
+``Mdm`` owns the data folder, the database, the loops and the server of one MDM process. Called by
+``__main__``; tests start and stop it in their own process.
+"""
+
+import contextlib
+import logging
+from pathlib import Path
+
+from appliance.common import clock as clocks
+from appliance.common import daemon, errors
+from appliance.domain import health
+from appliance.mdm import config, routes
+from appliance.mdm.db import engine, migrate, unit_of_work
+from appliance.mdm.loops import pruning
+from appliance.mdm.loops import turns as turn_rounds
+from appliance.mdm.resources import guard
+from appliance.mdm.services import (
+    auth,
+    backup,
+    cluster,
+    context,
+    heartbeats,
+    liveness,
+    poker,
+    reach,
+    tokens,
+    turns,
+    upkeep,
+)
+from appliance.rest import app as rest_app
+from appliance.rest import openapi, server
+
+logger = logging.getLogger(__name__)
+
+#: Database connections beyond the server's threads: for the loops and the pokes.
+_MORE_CONNECTIONS = 12
+
+
+class Mdm:
+    """A running MDM. Raises errors.Damaged, Conflict or BadConfig if it cannot start."""
+
+    def __init__(self, settings: config.Config, clock: clocks.Clock | None = None) -> None:
+        self._settings = settings
+        self._clock = clock or clocks.SystemClock()
+        with contextlib.ExitStack() as cleanup:
+            self._start(cleanup)
+            self._cleanup = cleanup.pop_all()
+
+    def close(self) -> None:
+        """Stop: no new request, running ones end, then everything else in reverse order."""
+        self._cleanup.close()
+
+    def _start(self, cleanup: contextlib.ExitStack) -> None:
+        settings = self._settings
+        _prepare(settings.data_dir)
+        cleanup.enter_context(backup.hold(settings.data_dir))
+        url = engine.url_of(settings.data_dir, settings.database_url)
+        database = engine.sqlite_path(url)
+        if database is not None:
+            engine.check(database)
+        opened = engine.connect(url, settings.threads + _MORE_CONNECTIONS)
+        cleanup.callback(opened.dispose)
+        migrate.upgrade(opened)
+        alive = liveness.Liveness()
+        pokes = poker.Poker(self._clock, alive.refused)
+        cleanup.callback(pokes.close)
+        uow = unit_of_work.UnitOfWork(opened, self._clock, pokes.poke)
+        self.cluster_id, self.term = cluster.begin_term(uow)
+        tokens.ensure_files(uow, settings.data_dir)
+        authenticator = auth.Authenticator(uow)
+        authenticator.reload()
+        self.context = context.Context(
+            config=settings,
+            clock=self._clock,
+            uow=uow,
+            liveness=alive,
+            database_url=url,
+            started=self._clock.monotonic(),
+            tokens_changed=authenticator.reload,
+        )
+        pokes.start(uow)
+        self._serve(cleanup, authenticator)
+
+    def _serve(self, cleanup: contextlib.ExitStack, authenticator: auth.Authenticator) -> None:
+        ctx, settings = self.context, self._settings
+        open_turns = turns.Turns(self._clock)
+        care = upkeep.Upkeep(open_turns, self._reach_of)
+        beats = heartbeats.Heartbeats(ctx, open_turns, care)
+        rounds = turn_rounds.TurnRounds(ctx, open_turns, care)
+        self.loop = daemon.Loop("turns", turn_rounds.INTERVAL_S, rounds.run_once)
+        for loop in (self.loop, pruning.loop(ctx)):
+            loop.start()
+            cleanup.callback(loop.stop)
+        application = rest_app.create(extra=[guard.Guard(authenticator)], quiet=routes.QUIET)
+        openapi.register(application, routes.table(ctx, beats, self._address))
+        self.port = 0
+        served = server.serve(application, settings.host, settings.port, settings.threads)
+        cleanup.callback(served.close)
+        self.port = served.port
+        if settings.port_file:
+            _write_port(Path(settings.port_file), served.port)
+        logger.info("ready port=%d cluster=%s term=%d", served.port, self.cluster_id, self.term)
+
+    def _reach_of(self, sds_id: str) -> health.Reach:
+        return reach.agent(self.context, sds_id)[0]
+
+    def _address(self) -> tuple[str, int]:
+        return self._settings.host, self.port
+
+
+def _prepare(data_dir: Path) -> None:
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise errors.BadConfig(
+            file=str(data_dir), key="data_dir", why=exc.strerror or str(exc)
+        ) from exc
+    tokens.check_file_modes(data_dir)
+
+
+def _write_port(path: Path, port: int) -> None:
+    """Whole or not at all: a starter waits for it."""
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_text(f"{port}\n", encoding="ascii")
+    temporary.rename(path)

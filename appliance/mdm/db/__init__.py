@@ -1,0 +1,1 @@
+"""The MDM's database: tables, engine, migrations."""

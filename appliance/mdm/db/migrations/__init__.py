@@ -1,0 +1,1 @@
+"""Alembic's scripts: each brings a database from one release's schema to the next one's."""

@@ -1,0 +1,128 @@
+"""Numbers about the whole cluster, read once, for status, health and metrics alike."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import select
+
+from appliance.domain import health
+from appliance.mdm import shapes
+from appliance.mdm.db import engine, models, unit_of_work
+from appliance.mdm.services import (
+    capacity,
+    cluster,
+    context,
+    devices,
+    events,
+    jobs,
+    reach,
+    volume_views,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """``roles`` are by role, ``devices`` by state, ``volumes`` by health. ``hurt``: health, name
+    and reason of each volume that is not healthy."""
+
+    cluster_id: str
+    term: int
+    revision: int
+    counts: dict[str, int]
+    roles: dict[str, shapes.RoleCount]
+    devices: dict[str, int]
+    volumes: dict[str, int]
+    hurt: list[tuple[health.Health, str, str]]
+    capacity: shapes.Capacity
+    jobs_running: int
+    events: int
+    database_bytes: int
+    uptime_s: float
+
+
+def read(ctx: context.Context) -> Figures:
+    """Blocks for one read transaction."""
+    with ctx.uow.read() as tx:
+        row = tx.session.get_one(models.Cluster, 1)
+        states = volume_views.states(ctx, tx)
+        words = [state[0] for state in states]
+        return Figures(
+            cluster_id=row.id,
+            term=row.term,
+            revision=row.revision,
+            counts=cluster.counts(tx),
+            roles=roles(ctx, tx),
+            devices=devices.count(tx),
+            volumes={word.value: words.count(word) for word in health.Health},
+            hurt=[state for state in states if state[0] is not health.Health.HEALTHY],
+            capacity=capacity.total(list(capacity.pools(tx).values())),
+            jobs_running=jobs.count_running(tx),
+            events=events.count(tx),
+            database_bytes=database_bytes(ctx.database_url),
+            uptime_s=round(ctx.clock.monotonic() - ctx.started, 3),
+        )
+
+
+def roles(ctx: context.Context, tx: unit_of_work.Tx) -> dict[str, shapes.RoleCount]:
+    """How many of each role answer."""
+    found: dict[str, shapes.RoleCount] = {
+        "mdm": {"total": 1, "up": 1, "down": 0, "unknown": 0},
+    }
+    for role, ids in (("sds", select(models.Sds.id)), ("sdc", select(models.Sdc.id))):
+        states = [reach.agent(ctx, ident)[0] for ident in tx.session.scalars(ids)]
+        found[role] = {
+            "total": len(states),
+            "up": states.count(health.Reach.UP),
+            "down": states.count(health.Reach.DOWN),
+            "unknown": states.count(health.Reach.UNKNOWN),
+        }
+    return found
+
+
+def database_bytes(url: str) -> int:
+    """Size of the database's files; 0 if it is not in files here."""
+    path = engine.sqlite_path(url)
+    if path is None:
+        return 0
+    files = (path, Path(f"{path}-wal"))
+    return sum(file.stat().st_size for file in files if file.exists())
+
+
+def health_metrics(found: Figures) -> shapes.HealthMetrics:
+    return {
+        "health_summary": summary(found).value,
+        "uptime_s": found.uptime_s,
+        "roles": found.roles,
+        "devices": found.devices,
+        "volumes": found.volumes,
+        "jobs_running": found.jobs_running,
+        "database_bytes": found.database_bytes,
+        "events": found.events,
+    }
+
+
+def cluster_metrics(found: Figures, now: float) -> shapes.ClusterMetrics:
+    return {
+        "at": now,
+        "cluster_id": found.cluster_id,
+        "capacity": found.capacity,
+        "roles": found.roles,
+        "devices": found.devices,
+        "volumes": found.volumes,
+        "mappings": found.counts["mappings"],
+        "jobs_running": found.jobs_running,
+        "events": found.events,
+        "database_bytes": found.database_bytes,
+    }
+
+
+def summary(found: Figures) -> health.Health:
+    """One word for the cluster: its gravest volume; a part that is away degrades it."""
+    states = [word for word in health.Health if found.volumes[word.value]]
+    if any(role["down"] for role in found.roles.values()):
+        states.append(health.Health.DEGRADED)
+    if any(found.devices.get(state) for state in ("failed", "missing", "refused")):
+        states.append(health.Health.DEGRADED)
+    if any(role["unknown"] for role in found.roles.values()):
+        states.append(health.Health.UNKNOWN)
+    return health.worst(states)

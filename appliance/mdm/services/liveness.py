@@ -1,0 +1,36 @@
+"""When each agent was last heard, in memory only: after a restart all are asked for anew.
+
+Written by the heartbeat service, read by everything that shows who answers. Thread-safe.
+"""
+
+import threading
+
+
+class Liveness:
+    """Times are seconds of the process's monotonic clock."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last: dict[str, tuple[str, float]] = {}
+        self._refusing: set[str] = set()
+
+    def seen(self, kind: str, ident: str, now: float) -> None:
+        """Agent ``ident`` (``kind`` sds or sdc) was heard at ``now``."""
+        with self._lock:
+            self._last[ident] = (kind, now)
+            self._refusing.discard(ident)
+
+    def refused(self, ident: str) -> None:
+        """The agent's host answers that nothing listens there: the agent ended (until ``seen``)."""
+        with self._lock:
+            self._refusing.add(ident)
+
+    def refuses(self, ident: str) -> bool:
+        with self._lock:
+            return ident in self._refusing
+
+    def last_seen(self, ident: str) -> float | None:
+        """When it was last heard, None if not since this MDM started."""
+        with self._lock:
+            found = self._last.get(ident)
+        return None if found is None else found[1]

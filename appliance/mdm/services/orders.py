@@ -1,0 +1,305 @@
+"""What agents shall do, worked out from the database each time they ask.
+
+``touch`` makes a change known: the volume's legs get a new revision, and their agents a poke. A
+poke is a hint; an agent that missed it asks within its poll interval.
+"""
+
+from collections.abc import Iterable
+
+import sqlalchemy
+from sqlalchemy import orm, select
+
+from appliance.domain import model
+from appliance.mdm.db import models, unit_of_work
+from appliance.protocol import messages
+
+_WHOLE = (
+    orm.selectinload(models.Volume.replicas),
+    orm.selectinload(models.Volume.legs),
+    orm.selectinload(models.Volume.mappings),
+    orm.selectinload(models.Volume.incarnations),
+)
+
+
+def touch(tx: unit_of_work.Tx, volume_id: str) -> None:
+    """The orders of all legs of the volume changed: their SDSs fetch them at once."""
+    tx.session.flush()
+    tx.session.execute(
+        sqlalchemy.update(models.Cluster).values(revision=models.Cluster.revision + 1)
+    )
+    revision = select(models.Cluster.revision).scalar_subquery()
+    tx.session.execute(
+        sqlalchemy.update(models.VolumeLeg)
+        .where(models.VolumeLeg.volume_id == volume_id)
+        .values(revision=revision)
+        .execution_options(synchronize_session=False)
+    )
+    holders = (
+        select(models.Device.sds_id)
+        .join(models.VolumeLeg, models.VolumeLeg.device_id == models.Device.id)
+        .where(models.VolumeLeg.volume_id == volume_id)
+    )
+    for sds_id in tx.session.scalars(holders.distinct()):
+        tx.poke("sds", sds_id)
+
+
+def poke_clients(tx: unit_of_work.Tx, volume: models.Volume) -> None:
+    """Clients that map the volume ask for their orders at once."""
+    for mapping in volume.mappings:
+        tx.poke("sdc", mapping.sdc_id)
+
+
+def load_volumes(tx: unit_of_work.Tx, ids: Iterable[str]) -> list[models.Volume]:
+    """Volumes with everything orders are made of, in a fixed number of queries."""
+    return list(
+        tx.session.scalars(
+            select(models.Volume).where(models.Volume.id.in_(list(ids))).options(*_WHOLE)
+        )
+    )
+
+
+# --- SDS ----------------------------------------------------------------------------------
+
+
+def for_sds(tx: unit_of_work.Tx, sds_id: str, known_revision: int) -> messages.SdsOrders:
+    """Orders of every leg on the SDS that changed since ``known_revision``, and all its devices.
+
+    An agent that knows a later revision than there is talks to a restored database: it gets all.
+    """
+    cluster = tx.session.get_one(models.Cluster, 1)
+    since = known_revision if known_revision <= cluster.revision else 0
+    devices = list(tx.session.scalars(select(models.Device).where(models.Device.sds_id == sds_id)))
+    wanted = [device for device in devices if device.state != "refused"]
+    legs: list[messages.LegOrder] = []
+    if since < cluster.revision and devices:
+        rows = tx.session.execute(
+            select(models.VolumeLeg.volume_id, models.VolumeLeg.device_id).where(
+                models.VolumeLeg.device_id.in_([device.id for device in devices]),
+                models.VolumeLeg.revision > since,
+            )
+        ).all()
+        volumes = {v.id: v for v in load_volumes(tx, {row[0] for row in rows})}
+        places = _places(tx, volumes.values())
+        legs = [leg_order(volumes[vol], device, places) for vol, device in rows if vol in volumes]
+    return messages.SdsOrders(
+        cluster_id=cluster.id,
+        term=cluster.term,
+        revision=cluster.revision,
+        devices=tuple(
+            messages.DeviceOrder(device.id, device.path, device.state != "removing")
+            for device in wanted
+        ),
+        legs=tuple(legs),
+    )
+
+
+def leg_order(
+    volume: models.Volume, device_id: str, places: dict[str, models.Sds | models.Sdc]
+) -> messages.LegOrder:
+    """What one (volume, device) shall be now. ``places``: SDSs by device id, SDCs by their id."""
+    leg = next(row for row in volume.legs if row.device_id == device_id)
+    own = [row for row in volume.replicas if row.device_id == device_id]
+    return messages.LegOrder(
+        volume_id=volume.id,
+        device_id=device_id,
+        name=volume.name,
+        size=volume.size,
+        unit=volume.unit,
+        ncols=volume.ncols,
+        thin=volume.thin,
+        columns=tuple(messages.OwnColumn(row.column, model.ReplicaState(row.state)) for row in own),
+        generation=volume.generation,
+        serve=serves(volume),
+        incarnations=tuple(sorted(incarnation.id for incarnation in volume.incarnations)),
+        retire=retirable(volume),
+        flush=any(incarnation.state == "doubt" for incarnation in volume.incarnations),
+        copy=_copy_order(volume, leg, own, places),
+        delete=leg.deleting,
+    )
+
+
+def serves(volume: models.Volume) -> bool:
+    """Whether data servers are needed: for a client, for a copy, or for a turn to come to that."""
+    return (
+        volume.turn_open
+        or any(incarnation.state == "live" for incarnation in volume.incarnations)
+        or any(replica.state == "syncing" for replica in volume.replicas)
+    )
+
+
+def retirable(volume: models.Volume) -> tuple[str, ...]:
+    """Ended incarnations whose intent files may go once every replica was fdatasynced (R3)."""
+    if volume.turn_open or any(replica.state != "in_sync" for replica in volume.replicas):
+        return ()
+    return tuple(sorted(i.id for i in volume.incarnations if i.state in ("clean", "retiring")))
+
+
+def _copy_order(
+    volume: models.Volume,
+    leg: models.VolumeLeg,
+    own: list[models.Replica],
+    places: dict[str, models.Sds | models.Sdc],
+) -> messages.CopyOrder | None:
+    """Pull the columns that are syncing here, each from an in-sync replica (R8)."""
+    if volume.turn_open or not leg.serving:
+        return None
+    columns = []
+    for row in own:
+        if row.state != "syncing":
+            continue
+        source = next(r for r in volume.replicas if r.column == row.column and r.state == "in_sync")
+        source_leg = next(other for other in volume.legs if other.device_id == source.device_id)
+        columns.append(
+            messages.ColumnCopy(
+                column=row.column,
+                full=row.full_copy,
+                source=_leg(source_leg, places[source.device_id], ""),
+                source_intents=dict(source_leg.intents),
+            )
+        )
+    if not columns:
+        return None
+    clients = []
+    for incarnation in volume.incarnations:
+        if incarnation.state == "live" and incarnation.sdc_id in places:
+            client = places[incarnation.sdc_id]
+            clients.append(
+                messages.LockClient(
+                    incarnation.id,
+                    tuple(client.hosts),
+                    client.control_port,
+                    incarnation.lock_token,
+                )
+            )
+    return messages.CopyOrder(volume.generation, tuple(columns), tuple(clients))
+
+
+# --- SDC ----------------------------------------------------------------------------------
+
+
+def for_sdc(tx: unit_of_work.Tx, sdc_id: str) -> messages.SdcOrders:
+    """All mappings of the client, each with the map if one is in force."""
+    cluster = tx.session.get_one(models.Cluster, 1)
+    mappings = list(
+        tx.session.scalars(select(models.Mapping).where(models.Mapping.sdc_id == sdc_id))
+    )
+    volumes = {v.id: v for v in load_volumes(tx, {m.volume_id for m in mappings})}
+    places = _places(tx, volumes.values())
+    return messages.SdcOrders(
+        cluster_id=cluster.id,
+        term=cluster.term,
+        mappings=tuple(_mapping_order(m, volumes[m.volume_id], places) for m in mappings),
+    )
+
+
+def _mapping_order(
+    mapping: models.Mapping,
+    volume: models.Volume,
+    places: dict[str, models.Sds | models.Sdc],
+) -> messages.MappingOrder:
+    live = [
+        incarnation
+        for incarnation in volume.incarnations
+        if incarnation.mapping_id == mapping.id and incarnation.state == "live"
+    ]
+    incarnation = live[0] if live else None
+    volume_map = None
+    if incarnation is not None and not volume.turn_open and granted(volume, incarnation.id):
+        volume_map = client_map(volume, incarnation.id, places)
+    return messages.MappingOrder(
+        mapping_id=mapping.id,
+        volume_id=volume.id,
+        volume_name=volume.name,
+        size=volume.size,
+        read_only=mapping.read_only,
+        backend=mapping.backend,
+        wanted=mapping.wanted,
+        force=mapping.force,
+        open_generation=volume.generation if volume.turn_open else 0,
+        incarnation=incarnation.id if incarnation else "",
+        lock_token=incarnation.lock_token if incarnation else "",
+        map=volume_map,
+    )
+
+
+def granted(volume: models.Volume, incarnation_id: str) -> bool:
+    """Whether every written leg made the incarnation's intent file in this generation (R3)."""
+    return all(
+        leg.generation == volume.generation and incarnation_id in leg.intents
+        for leg in written_legs(volume)
+    )
+
+
+def outdated(volume: models.Volume) -> bool:
+    """Whether an SDS reported a generation that this database does not know: an old copy of it
+    was restored. The volume is left as it is then (R10)."""
+    return any(leg.generation > volume.generation for leg in volume.legs)
+
+
+def emptied(volume: models.Volume) -> set[str]:
+    """Devices whose files were lost and made anew while they were thought to be in sync."""
+    return {r.device_id for r in volume.replicas if r.full_copy and r.state == "in_sync"}
+
+
+def written_legs(volume: models.Volume) -> list[models.VolumeLeg]:
+    """Legs that hold a replica which clients write."""
+    devices = {replica.device_id for replica in volume.replicas if replica.state != "stale"}
+    return [leg for leg in volume.legs if leg.device_id in devices]
+
+
+def client_map(
+    volume: models.Volume, incarnation_id: str, places: dict[str, models.Sds | models.Sdc]
+) -> model.VolumeMap:
+    """The map an incarnation works by; only while no turn is open."""
+    by_column: list[list[model.Replica]] = [[] for _ in range(volume.ncols)]
+    for row in volume.replicas:
+        by_column[row.column].append(model.Replica(row.device_id, model.ReplicaState(row.state)))
+    return model.VolumeMap(
+        volume_id=volume.id,
+        name=volume.name,
+        size=volume.size,
+        thin=volume.thin,
+        generation=volume.generation,
+        version=volume.map_version,
+        columns=tuple(tuple(column) for column in by_column),
+        legs=tuple(
+            _leg(leg, places[leg.device_id], leg.intents[incarnation_id])
+            for leg in written_legs(volume)
+        ),
+        unit=volume.unit,
+        shared=sum(1 for i in volume.incarnations if i.state == "live") > 1,
+        lost_generation=volume.lost_generation,
+        wait_limit_s=volume.wait_limit_s,
+    )
+
+
+def _leg(row: models.VolumeLeg, sds: models.Sds | models.Sdc, intent_export: str) -> model.Leg:
+    return model.Leg(
+        device_id=row.device_id,
+        sds_id=sds.id,
+        sds_name=sds.name,
+        hosts=tuple(sds.hosts),
+        port=row.port,
+        socket=row.socket,
+        data_export=row.data_export,
+        intent_export=intent_export,
+    )
+
+
+def _places(
+    tx: unit_of_work.Tx, volumes: Iterable[models.Volume]
+) -> dict[str, models.Sds | models.Sdc]:
+    """SDSs by the ids of their devices, SDCs by their own."""
+    volumes = list(volumes)
+    devices = {leg.device_id for volume in volumes for leg in volume.legs}
+    clients = {mapping.sdc_id for volume in volumes for mapping in volume.mappings}
+    places: dict[str, models.Sds | models.Sdc] = {}
+    for device_id, sds in tx.session.execute(
+        select(models.Device.id, models.Sds)
+        .join(models.Sds, models.Sds.id == models.Device.sds_id)
+        .where(models.Device.id.in_(devices))
+    ):
+        places[device_id] = sds
+    for sdc in tx.session.scalars(select(models.Sdc).where(models.Sdc.id.in_(clients))):
+        places[sdc.id] = sdc
+    return places

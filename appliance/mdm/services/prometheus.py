@@ -1,0 +1,67 @@
+"""The cluster's numbers for Prometheus, read when it asks."""
+
+from collections.abc import Iterator
+
+import prometheus_client
+from prometheus_client import core, registry
+
+from appliance.mdm.services import context, figures
+
+CONTENT_TYPE = prometheus_client.CONTENT_TYPE_LATEST
+
+
+def render(ctx: context.Context) -> bytes:
+    """The text Prometheus scrapes: this process's own numbers, and the cluster's."""
+    collected = registry.CollectorRegistry()
+    prometheus_client.ProcessCollector(registry=collected)
+    collected.register(_Cluster(figures.read(ctx)))
+    return prometheus_client.generate_latest(collected)
+
+
+class _Cluster(registry.Collector):
+    def __init__(self, found: figures.Figures) -> None:
+        self._found = found
+
+    def collect(self) -> Iterator[core.Metric]:
+        found = self._found
+        numbers: tuple[tuple[str, str, float], ...] = (
+            ("basalt_mdm_database_bytes", "Size of the MDM's database", found.database_bytes),
+            ("basalt_mdm_events", "Events kept", found.events),
+            ("basalt_mdm_term", "The MDM's term", found.term),
+            ("basalt_mdm_revision", "Newest revision of orders", found.revision),
+            ("basalt_mdm_uptime_seconds", "Time since the MDM started", found.uptime_s),
+            ("basalt_jobs_running", "Jobs going on", found.jobs_running),
+            ("basalt_mappings", "Mappings", found.counts["mappings"]),
+        )
+        for name, text, value in numbers:
+            yield core.GaugeMetricFamily(name, text, value=value)
+        yield _labelled("basalt_capacity_bytes", "Bytes of all pools", "kind", _capacity(found))
+        yield _labelled("basalt_volumes", "Volumes by health", "health", found.volumes)
+        yield _labelled("basalt_devices", "Devices by state", "state", found.devices)
+        agents = core.GaugeMetricFamily(
+            "basalt_components",
+            "Processes by role and whether they answer",
+            labels=["role", "state"],
+        )
+        for role, count in found.roles.items():
+            agents.add_metric([role, "up"], count["up"])
+            agents.add_metric([role, "down"], count["down"])
+            agents.add_metric([role, "unknown"], count["unknown"])
+        yield agents
+
+
+def _capacity(found: figures.Figures) -> dict[str, int]:
+    return {
+        "capacity": found.capacity["capacity_bytes"],
+        "used": found.capacity["used_bytes"],
+        "provisioned": found.capacity["provisioned_bytes"],
+        "reserved": found.capacity["reserved_bytes"],
+        "free": found.capacity["free_bytes"],
+    }
+
+
+def _labelled(name: str, text: str, label: str, values: dict[str, int]) -> core.GaugeMetricFamily:
+    family = core.GaugeMetricFamily(name, text, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family

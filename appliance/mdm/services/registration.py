@@ -1,0 +1,131 @@
+"""Agents join with the join token, get an id and a secret, and register again at every start.
+
+The secret an agent kept, sent along, is what proves that it is the same one; then its name in
+the MDM, its id and its secret stay, and its addresses are brought up to date.
+"""
+
+import re
+import secrets
+
+from sqlalchemy import select
+
+from appliance.common import errors
+from appliance.mdm import bodies
+from appliance.mdm.db import models, unit_of_work
+from appliance.mdm.services import context, domains, fault_sets, refs, tokens
+from appliance.protocol import messages
+
+_HOST = re.compile(r"[A-Za-z0-9:._%-]{1,255}")
+
+
+def sds(ctx: context.Context, words: messages.Registration, secret: str) -> messages.Registered:
+    """``secret``: the one the agent kept, empty for a newcomer. Raises errors.Conflict."""
+    _check(words)
+    with ctx.uow.write(f"sds:{words.name}") as tx:
+        row = _known_sds(tx, words, secret)
+        domain, fault_set = _place(tx, words)
+        placed = (domain.id, fault_set.id if fault_set is not None else None)
+        if row is None:
+            secret = secrets.token_urlsafe(32)
+            row = models.Sds(id=secrets.token_hex(8), name=words.name, created_at=tx.now)
+            row.state, row.secret_hash, row.boot_id = "normal", tokens.hashed(secret), ""
+            row.domain_id, row.fault_set_id = placed
+            tx.session.add(row)
+            tx.event("sds_joined", "sds", row.id, row.name, hosts=list(words.hosts))
+            tx.after_commit(ctx.tokens_changed)
+        elif (row.domain_id, row.fault_set_id) != placed:
+            _move(tx, row, placed)
+        row.hosts, row.control_port = list(words.hosts), words.control_port
+        row.version = words.version[:64]
+        return messages.Registered(row.id, secret, _cluster_id(tx))
+
+
+def sdc(ctx: context.Context, words: messages.Registration, secret: str) -> messages.Registered:
+    """As ``sds``; clients belong to no domain."""
+    _check(words)
+    with ctx.uow.write(f"sdc:{words.name}") as tx:
+        by_secret = select(models.Sdc).where(models.Sdc.secret_hash == tokens.hashed(secret))
+        row = tx.session.scalars(by_secret).first() if secret else None
+        if row is None:
+            _check_name(tx, models.Sdc, words.name)
+            secret = secrets.token_urlsafe(32)
+            row = models.Sdc(id=secrets.token_hex(8), name=words.name, created_at=tx.now)
+            row.approved, row.secret_hash, row.boot_id = True, tokens.hashed(secret), ""
+            tx.session.add(row)
+            tx.event("sdc_joined", "sdc", row.id, row.name, hosts=list(words.hosts))
+            tx.after_commit(ctx.tokens_changed)
+        row.hosts, row.control_port = list(words.hosts), words.control_port
+        row.version = words.version[:64]
+        return messages.Registered(row.id, secret, _cluster_id(tx))
+
+
+def _known_sds(tx: unit_of_work.Tx, words: messages.Registration, secret: str) -> models.Sds | None:
+    by_secret = select(models.Sds).where(models.Sds.secret_hash == tokens.hashed(secret))
+    row = tx.session.scalars(by_secret).first() if secret else None
+    if row is None:
+        _check_name(tx, models.Sds, words.name)
+    return row
+
+
+def _check_name(tx: unit_of_work.Tx, model: type[models.Sds] | type[models.Sdc], name: str) -> None:
+    if tx.session.scalars(select(model).where(model.name == name)).first() is not None:
+        kind = refs.KINDS[model].upper()
+        raise errors.Conflict(
+            why=f"{kind} '{name}' is registered, and the secret it got then was not given; give "
+            "this agent another name, bring back its data folder, or remove the registered one "
+            f"(basalt {kind.lower()} remove {name})"
+        )
+
+
+def _place(
+    tx: unit_of_work.Tx, words: messages.Registration
+) -> tuple[models.Domain, models.FaultSet | None]:
+    """The domain and fault set named, made if they are new: the join token may do that."""
+    named = select(models.Domain).where(models.Domain.name == words.domain)
+    domain = tx.session.scalars(named).first() or domains.add(tx, words.domain)
+    if not words.fault_set:
+        return domain, None
+    tx.session.flush()
+    query = select(models.FaultSet).where(
+        models.FaultSet.domain_id == domain.id, models.FaultSet.name == words.fault_set
+    )
+    found = tx.session.scalars(query).first()
+    return domain, found or fault_sets.add(tx, domain, words.fault_set)
+
+
+def _move(tx: unit_of_work.Tx, row: models.Sds, placed: tuple[str, str | None]) -> None:
+    held = select(models.Device.id).where(models.Device.sds_id == row.id)
+    if tx.session.scalars(held).first() is not None:
+        raise errors.Conflict(
+            why=f"SDS '{row.name}' has devices, so its domain and fault set cannot change; set "
+            "them back in its configuration, or remove its devices first"
+        )
+    row.domain_id, row.fault_set_id = placed
+    tx.event("sds_moved", "sds", row.id, row.name, domain_id=placed[0], fault_set_id=placed[1])
+
+
+def _cluster_id(tx: unit_of_work.Tx) -> str:
+    return tx.session.get_one(models.Cluster, 1).id
+
+
+def _check(words: messages.Registration) -> None:
+    for field, value in (("name", words.name), ("domain", words.domain)):
+        _check_word(field, value)
+    if words.fault_set:
+        _check_word("fault_set", words.fault_set)
+    if not 1 <= words.control_port <= 65535:
+        raise errors.Invalid(what="control_port", why=f"{words.control_port} is no TCP port")
+    if not 1 <= len(words.hosts) <= 16:
+        raise errors.Invalid(what="hosts", why="give one to 16 addresses")
+    for host in words.hosts:
+        if not _HOST.fullmatch(host):
+            raise errors.Invalid(what="hosts", why=f"{host[:80]!r} is no host name or address")
+    if not words.version.isprintable():
+        raise errors.Invalid(what="version", why="it has control signs")
+
+
+def _check_word(field: str, value: str) -> None:
+    try:
+        bodies.name(value)
+    except ValueError as exc:
+        raise errors.Invalid(what=field, why=str(exc)) from exc

@@ -1,0 +1,254 @@
+"""What a volume needs next: a turn, a promotion, the end of an intent file, or nothing.
+
+``consider`` looks at the state in the database and at what is heard of agents, never at how it
+came about, so that running it once too often does no harm and once too late only costs time.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import delete, select
+
+from appliance.domain import health, layout
+from appliance.mdm.db import models, unit_of_work
+from appliance.mdm.services import jobs, orders
+from appliance.mdm.services.turns import OpenTurn, Turns
+from appliance.protocol import messages
+
+logger = logging.getLogger(__name__)
+
+#: States of devices that may hold replicas in use.
+_USABLE = ("ok", "removing")
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """Devices because of which a client asks for a turn of ``generation``."""
+
+    generation: int
+    suspects: frozenset[str]
+    out: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """Devices of a volume: those that answer and work, those known not to, those that failed.
+
+    A device whose SDS is not heard of yet, after a start of the MDM, is neither up nor down.
+    """
+
+    up: set[str]
+    down: set[str]
+    failed: set[str]
+
+
+class Upkeep:
+    """One per MDM; every method runs inside a write transaction.
+
+    ``reach_of(sds_id)``: whether its agent is heard of.
+    """
+
+    def __init__(self, turns: Turns, reach_of: Callable[[str], health.Reach]) -> None:
+        self._turns = turns
+        self._reach_of = reach_of
+        self._blames: dict[str, Blame] = {}
+        #: what the last ``touch`` of a volume was for, so that it is said once
+        self._stop_ordered: dict[str, int] = {}
+        self._retire_ordered: dict[str, set[str]] = {}
+
+    def blame(self, volume_id: str, generation: int, status: messages.PluginStatus) -> None:
+        """Remember what a client holds against devices, for the next ``consider``."""
+        suspects = frozenset(status.suspects)
+        out = frozenset(status.failed) | frozenset(status.full)
+        if suspects or out:
+            self._blames[volume_id] = Blame(generation, suspects | out, out)
+
+    def consider_all(self, tx: unit_of_work.Tx, volume_ids: Iterable[str]) -> None:
+        """``consider`` each of these volumes that still exists."""
+        tx.session.flush()
+        for volume in orders.load_volumes(tx, set(volume_ids)):
+            self.consider(tx, volume)
+
+    def consider(self, tx: unit_of_work.Tx, volume: models.Volume) -> None:
+        """Do the next thing the volume needs, if any."""
+        if volume.state == "deleting":
+            self._turns.forget(volume.id)
+            return
+        if orders.outdated(volume):
+            return
+        look = self._look(tx, volume)
+        if self._turns.get(volume.id) is not None:
+            self._go_on(tx, volume, look)
+        elif volume.turn_open:
+            self._begin(tx, volume, "the MDM restarted in a turn", look)
+        elif reason := self._needs_turn(volume, look):
+            self._begin(tx, volume, reason, look)
+        else:
+            self._tidy(tx, volume)
+
+    # --- turns ------------------------------------------------------------------------
+
+    def _go_on(self, tx: unit_of_work.Tx, volume: models.Volume, look: "_Look") -> None:
+        found = self._turns.get(volume.id)
+        if found is None:
+            return
+        if not found.decided and (reason := _begin_anew(volume, found)):
+            self._begin(tx, volume, reason, look)
+            return
+        self._turns.gone(volume.id, look.down)
+        if self._turns.advance(tx, volume):
+            self._note_copies(tx, volume)
+            self._tidy(tx, volume)
+        elif _stuck(volume, found, look):
+            self._begin(tx, volume, "a data server that is needed ended in the turn", look)
+
+    def _begin(
+        self, tx: unit_of_work.Tx, volume: models.Volume, reason: str, look: "_Look"
+    ) -> None:
+        blame = self._blames.pop(volume.id, None)
+        drop = set(look.failed)
+        if blame is not None and blame.generation == volume.generation:
+            drop |= blame.out | self._turns.suspects_to_drop(tx, volume, blame.suspects)
+        joiners = self._joinable(volume, look.up) - drop
+        self._turns.begin(tx, volume, reason, joiners, drop, look.down)
+
+    def _needs_turn(self, volume: models.Volume, look: "_Look") -> str:
+        """Why the volume needs a turn now; empty if it does not."""
+        if reason := _newcomer(volume) or _doubtful(volume):
+            return reason
+        blame = self._blames.get(volume.id)
+        if blame is not None:
+            if blame.generation == volume.generation:
+                return "a client lost a device"
+            del self._blames[volume.id]
+        if orders.serves(volume):
+            for leg in orders.written_legs(volume):
+                if leg.generation != volume.generation or not leg.serving:
+                    return "a data server ended"
+                if leg.device_id in look.down:
+                    return "an SDS does not answer, or its device failed or lost its files"
+        if self._joinable(volume, look.up):
+            return "a replica came back"
+        written = orders.written_legs(volume)
+        if any(0 < leg.size < volume.size and leg.device_id in look.up for leg in written):
+            return "the volume grew"
+        return ""
+
+    def _joinable(self, volume: models.Volume, up: set[str]) -> set[str]:
+        """Devices with stale replicas that answer again and may come back now."""
+        stale = {replica.device_id for replica in volume.replicas if replica.state == "stale"}
+        return {d for d in stale & up if self._turns.may_rejoin(volume.id, d)}
+
+    def _look(self, tx: unit_of_work.Tx, volume: models.Volume) -> "_Look":
+        rows = tx.session.execute(
+            select(models.Device.id, models.Device.sds_id, models.Device.state).where(
+                models.Device.id.in_([leg.device_id for leg in volume.legs])
+            )
+        ).all()
+        emptied = orders.emptied(volume)
+        reach = {
+            device_id: self._reach_of(sds_id)
+            if state in _USABLE and device_id not in emptied
+            else health.Reach.DOWN
+            for device_id, sds_id, state in rows
+        }
+        return _Look(
+            up={d for d, found in reach.items() if found is health.Reach.UP},
+            down={d for d, found in reach.items() if found is health.Reach.DOWN},
+            failed={d for d, _, state in rows if state == "failed"},
+        )
+
+    # --- between turns ------------------------------------------------------------------
+
+    def copy_done(self, tx: unit_of_work.Tx, volume: models.Volume, device_id: str) -> None:
+        """The ordered copy to a device is complete and durable: its replicas are equal now (R8)."""
+        for replica in volume.replicas:
+            if replica.device_id == device_id and replica.state == "syncing":
+                replica.state, replica.full_copy = "in_sync", False
+                tx.event(
+                    "replica_in_sync",
+                    "volume",
+                    volume.id,
+                    volume.name,
+                    column=replica.column,
+                    device=device_id,
+                    was="syncing",
+                )
+        volume.map_version += 1
+        logger.info("replicas_in_sync volume=%s device=%s", volume.name, device_id)
+        if all(replica.state != "syncing" for replica in volume.replicas):
+            jobs.finish(tx, "resync", volume.id)
+        orders.touch(tx, volume.id)
+        orders.poke_clients(tx, volume)
+
+    def _note_copies(self, tx: unit_of_work.Tx, volume: models.Volume) -> None:
+        """A job for people to watch while replicas are syncing."""
+        syncing = [replica for replica in volume.replicas if replica.state == "syncing"]
+        if syncing and jobs.running(tx, "resync", volume.id) is None:
+            total = sum(
+                layout.own_bytes(frozenset({replica.column}), volume.ncols, volume.size)
+                for replica in syncing
+            )
+            jobs.start(tx, "resync", "volume", volume.id, volume.name, total)
+
+    def _tidy(self, tx: unit_of_work.Tx, volume: models.Volume) -> None:
+        """Let go of what nobody needs: servers without a client, intent files without a doubt."""
+        idle = not orders.serves(volume) and any(leg.serving for leg in volume.legs)
+        if idle and self._stop_ordered.get(volume.id) != volume.generation:
+            self._stop_ordered[volume.id] = volume.generation
+            orders.touch(tx, volume.id)
+        retirable = set(orders.retirable(volume))
+        if not retirable:
+            return
+        synced = set.intersection(*(set(leg.synced) for leg in volume.legs))
+        ready = retirable & synced
+        if ready:
+            tx.session.execute(delete(models.Incarnation).where(models.Incarnation.id.in_(ready)))
+            tx.session.expire(volume, ["incarnations"])
+            orders.touch(tx, volume.id)
+        elif self._retire_ordered.get(volume.id) != retirable:
+            self._retire_ordered[volume.id] = retirable
+            orders.touch(tx, volume.id)
+
+
+def _newcomer(volume: models.Volume) -> str:
+    for incarnation in volume.incarnations:
+        if incarnation.state == "live" and not orders.granted(volume, incarnation.id):
+            return "a client maps the volume"
+    return ""
+
+
+def _doubtful(volume: models.Volume) -> str:
+    if any(incarnation.state == "doubt" for incarnation in volume.incarnations):
+        return "a client ended uncleanly"
+    return ""
+
+
+def _begin_anew(volume: models.Volume, found: OpenTurn) -> str:
+    """Why the open turn is not enough: its orders went out before this was known."""
+    if {incarnation.id for incarnation in volume.incarnations} - found.incarnations:
+        return "another client maps the volume"
+    if any(leg.device_id in found.turn.seals and not leg.serving for leg in volume.legs):
+        return "a data server ended in the turn"
+    return "" if found.turn.doubt else _doubtful(volume)
+
+
+def _stuck(volume: models.Volume, found: OpenTurn, look: _Look) -> bool:
+    """Whether a device the turn is blocked by is sealed in it but serves no more: it never will
+    in this generation (R4)."""
+    return any(
+        leg.device_id in found.blocked_by & look.up
+        and leg.generation == volume.generation
+        and not leg.serving
+        for leg in volume.legs
+    )
+
+
+def interesting(tx: unit_of_work.Tx) -> Iterable[str]:
+    """Volumes that may need something though nobody reported anything: open turns, replicas not
+    in sync, incarnations that ended."""
+    open_turns = select(models.Volume.id).where(models.Volume.turn_open)
+    unequal = select(models.Replica.volume_id).where(models.Replica.state != "in_sync")
+    ended = select(models.Incarnation.volume_id)
+    return set(tx.session.scalars(open_turns.union(unequal, ended)))

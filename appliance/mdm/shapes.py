@@ -1,0 +1,328 @@
+"""What the MDM answers: the JSON objects that services make and the OpenAPI document shows.
+
+Plain dictionaries at run time. Sizes are bytes, times Unix seconds, ``…_s`` durations.
+"""
+
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
+
+
+class Domain(TypedDict):
+    id: str
+    name: str
+    created_at: float
+
+
+class FaultSet(TypedDict):
+    id: str
+    name: str
+    domain: str
+    domain_id: str
+
+
+class Pool(TypedDict):
+    id: str
+    name: str
+    domain: str
+    domain_id: str
+    media: str
+    spare_percent: int
+    warn_percent: int
+    critical_percent: int
+    capacity_bytes: int
+    used_bytes: int
+    provisioned_bytes: int
+    reserved_bytes: int
+    free_bytes: int
+    devices: int
+    volumes: int
+    created_at: float
+
+
+class Device(TypedDict):
+    id: str
+    sds: str
+    sds_id: str
+    pool: str
+    pool_id: str
+    path: str
+    media: str
+    state: str
+    reason: str
+    limit_bytes: int
+    capacity_bytes: int
+    free_bytes: int
+    created_at: float
+
+
+class Sds(TypedDict):
+    id: str
+    name: str
+    domain: str
+    domain_id: str
+    fault_set: str | None
+    fault_set_id: str | None
+    state: str
+    health: str
+    reason: str
+    hosts: list[str]
+    control_port: int
+    last_seen_s: float | None
+    devices: list[Device]
+    version: str
+    created_at: float
+
+
+class Sdc(TypedDict):
+    id: str
+    name: str
+    approved: bool
+    health: str
+    reason: str
+    hosts: list[str]
+    control_port: int
+    last_seen_s: float | None
+    volumes: list[str]
+    version: str
+    created_at: float
+
+
+class Replica(TypedDict):
+    column: int
+    slot: int
+    device_id: str
+    device_path: str
+    sds: str
+    state: str
+
+
+class Mapping(TypedDict):
+    id: str
+    volume: str
+    volume_id: str
+    sdc: str
+    sdc_id: str
+    read_only: bool
+    backend: str
+    used_backend: str
+    backend_reason: str
+    state: str
+    device: str
+    link: str
+    uri: str
+    error: str
+    created_at: float
+
+
+class VolumeSummary(TypedDict):
+    id: str
+    name: str
+    size_bytes: int
+    thin: bool
+    shareable: bool
+    pool: str
+    pool_id: str
+    state: str
+    health: str
+    reason: str
+    columns: int
+    generation: int
+    map_version: int
+    turn_open: bool
+    used_bytes: int
+    mappings: list[Mapping]
+    created_at: float
+    wait_limit_s: float
+
+
+class Volume(VolumeSummary):
+    replicas: list[Replica]
+
+
+class VolumeListed(VolumeSummary):
+    """``replicas`` is there only if it was asked for."""
+
+    replicas: NotRequired[list[Replica]]
+
+
+class Job(TypedDict):
+    id: str
+    kind: str
+    subject_kind: str
+    subject_id: str
+    subject: str
+    state: str
+    done_bytes: int
+    total_bytes: int
+    percent: float | None
+    detail: str
+    request_id: str
+    started_at: float
+    updated_at: float
+    finished_at: float | None
+
+
+class Event(TypedDict):
+    seq: int
+    at: float
+    who: str
+    request_id: str
+    kind: str
+    subject_kind: str
+    subject_id: str
+    subject: str
+    detail: dict[str, Any]
+
+
+class Token(TypedDict):
+    id: str
+    name: str
+    role: str
+    created_at: float
+
+
+class NewToken(Token):
+    """``token`` is shown once; only its hash is kept."""
+
+    token: str
+
+
+class Backup(TypedDict):
+    path: str
+    size_bytes: int
+    created_at: float
+
+
+class Accepted(TypedDict):
+    """Work that goes on: look at /jobs/{job}."""
+
+    job: str
+
+
+class Cluster(TypedDict):
+    id: str
+    name: str
+    term: int
+    revision: int
+    version: str
+    created_at: float
+    counts: dict[str, int]
+
+
+class Problem(TypedDict):
+    severity: str
+    component: str
+    message: str
+    what_to_do: str
+
+
+class Capacity(TypedDict):
+    capacity_bytes: int
+    used_bytes: int
+    provisioned_bytes: int
+    reserved_bytes: int
+    free_bytes: int
+
+
+class RoleCount(TypedDict):
+    total: int
+    up: int
+    down: int
+    unknown: int
+
+
+class Status(TypedDict):
+    health: str
+    summary: str
+    reasons: list[str]
+    cluster: str
+    version: str
+    roles: dict[str, RoleCount]
+    devices: dict[str, int]
+    capacity: Capacity
+    volumes: dict[str, int]
+    jobs: list[Job]
+    problems: list[Problem]
+
+
+class Health(TypedDict):
+    live: bool
+    ready: bool
+    status: str
+    reasons: list[str]
+
+
+class Component(TypedDict):
+    address: str
+    component_id: str
+    component_type: str
+    name: str
+    control_port: int
+    data_port: int
+    state: str
+    reason: str
+
+
+class HealthMetrics(TypedDict):
+    health_summary: str
+    uptime_s: float
+    roles: dict[str, RoleCount]
+    devices: dict[str, int]
+    volumes: dict[str, int]
+    jobs_running: int
+    database_bytes: int
+    events: int
+
+
+class ClusterMetrics(TypedDict):
+    at: float
+    cluster_id: str
+    capacity: Capacity
+    roles: dict[str, RoleCount]
+    devices: dict[str, int]
+    volumes: dict[str, int]
+    mappings: int
+    jobs_running: int
+    events: int
+    database_bytes: int
+
+
+class TopologySds(TypedDict):
+    id: str
+    name: str
+    health: str
+    hosts: list[str]
+    control_port: int
+    devices: list[Device]
+
+
+class TopologyFaultSet(TypedDict):
+    id: str | None
+    name: str | None
+    sds: list[TopologySds]
+
+
+class TopologyDomain(TypedDict):
+    id: str
+    name: str
+    fault_sets: list[TopologyFaultSet]
+    pools: list[Pool]
+
+
+class Topology(TypedDict):
+    cluster_id: str
+    domains: list[TopologyDomain]
+    sdcs: list[Sdc]
+
+
+class Root(TypedDict):
+    role: str
+    version: str
+    cluster_id: str
+    links: dict[str, str]
+
+
+def page_of(item: type[Any]) -> Any:
+    """The shape of a list of ``item``: ``next`` is the cursor to go on with, null at the end."""
+    return TypedDict(f"{item.__name__}List", {"items": list[item], "next": str | None})  # type: ignore[valid-type, operator]

@@ -1,0 +1,1 @@
+"""What travels between processes, and the one table of errors. Standard library only."""

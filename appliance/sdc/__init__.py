@@ -1,0 +1,1 @@
+"""The SDC agent: turns mapped volumes into block devices of this host."""

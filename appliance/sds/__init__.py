@@ -1,0 +1,1 @@
+"""The SDS agent: serves this host's disks, one stock nbdkit per (volume, device)."""

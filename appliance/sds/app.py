@@ -1,0 +1,106 @@
+"""Puts the SDS agent together; nothing is wired anywhere else. Called by ``__main__``."""
+
+import logging
+import resource
+import threading
+from concurrent import futures
+
+from appliance.common import clock, daemon, errors
+from appliance.rest import server
+from appliance.sds import (
+    agent,
+    config,
+    control,
+    devices,
+    exports,
+    leg_state,
+    legs,
+    processes,
+    registry,
+)
+
+logger = logging.getLogger(__name__)
+
+#: Legs worked on at once: sealing waits for the disk and for processes to die, not for a core.
+_WORKERS = 8
+
+#: Background fdatasyncs at once, apart from the workers so that a slow disk holds up no turn.
+_FLUSHERS = 4
+
+_HTTP_THREADS = 4
+
+
+def run(settings: config.Config, stop: threading.Event) -> None:
+    """Be an SDS until ``stop``. Raises BasaltError or OSError if it cannot start.
+
+    All data servers end with it; the devices keep everything.
+    """
+    _raise_descriptor_limit()
+    boot_id = _boot_id(settings)
+    store = registry.Registry(settings.data_dir)
+    starter = processes.Starter()
+    served = exports.Exports(
+        settings.run_dir,
+        settings.host,
+        (settings.data_port_first, settings.data_port_last),
+        starter,
+    )
+    held_legs = legs.Legs()
+    held_devices = devices.Devices(
+        store,
+        boot_id,
+        settings.ballast_bytes,
+        on_open=held_legs.open,
+        on_lost=held_legs.lost,
+        on_gone=held_legs.drop,
+    )
+    held_agent = agent.Agent(settings, store, held_devices, held_legs, boot_id, clock.SystemClock())
+    loop = daemon.Loop("sds-agent", settings.poll_s, held_agent.run_once)
+    workers = futures.ThreadPoolExecutor(_WORKERS, "sds-leg")
+    flushers = futures.ThreadPoolExecutor(_FLUSHERS, "sds-flush")
+    held_legs.use(
+        leg_state.Tools(
+            devices=held_devices,
+            exports=served,
+            starter=starter,
+            workers=workers,
+            flushers=flushers,
+            death_limit_s=settings.death_limit_s,
+            changed=loop.wake,
+        )
+    )
+    http = server.serve(
+        control.create(held_agent, held_devices, loop.wake),
+        settings.host,
+        settings.control_port,
+        _HTTP_THREADS,
+    )
+    held_agent.control_port = http.port
+    loop.start()
+    logger.info("ready port=%d", http.port)
+    daemon.run_until(stop, loop)
+    http.close()
+    loop.stop()
+    held_legs.kill()
+    workers.shutdown(cancel_futures=True)
+    flushers.shutdown(cancel_futures=True)
+    held_legs.stop()
+    starter.close()
+    held_agent.close()
+    store.close()
+    logger.info("stopped")
+
+
+def _boot_id(settings: config.Config) -> str:
+    try:
+        return settings.boot_id_file.read_text(encoding="ascii").strip()
+    except OSError as exc:
+        raise errors.BadConfig(
+            file="boot_id_file", key=str(settings.boot_id_file), why=exc.strerror or "unreadable"
+        ) from exc
+
+
+def _raise_descriptor_limit() -> None:
+    """Each leg takes a few descriptors; the soft limit of 1024 is meant for select(2)."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,97 @@
+"""Range locks at every client that has the volume mapped, for one step of a copy (R8).
+
+A lock drains the client's writes in the range and holds new ones until it is given back or its
+limit has passed, whichever is first; what counts is that the step ended within the limit.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from appliance.common import clock, errors
+from appliance.protocol import codec, messages
+from appliance.rest import client
+
+logger = logging.getLogger(__name__)
+
+#: The longest lock a step asks for, in seconds.
+MAX_LIMIT_S = 8.0
+
+#: How much longer than a lock's limit its answer is waited for: it comes after the drain.
+_ANSWER_S = 2.0
+
+
+class Held:
+    """The locks of one step. ``expired`` once any may have run out."""
+
+    def __init__(self, time: clock.Clock) -> None:
+        self._time = time
+        self._began = time.monotonic()
+        self._limit_s = float("inf")
+
+    def limit(self, limit_s: float) -> None:
+        self._limit_s = min(self._limit_s, limit_s)
+
+    @property
+    def expired(self) -> bool:
+        """Measured from before the first request, hence never later than at any client."""
+        return self._time.monotonic() - self._began >= self._limit_s
+
+
+class Locks:
+    """Thread-safe. Without clients nothing is asked of anybody."""
+
+    def __init__(
+        self, clients: Sequence[messages.LockClient], generation: int, time: clock.Clock
+    ) -> None:
+        self._generation = generation
+        self._time = time
+        self._clients = [(each, _caller(each)) for each in clients]
+
+    @contextmanager
+    def hold(self, offset: int, length: int, limit_s: float) -> Iterator[Held]:
+        """Raises errors.Unreachable, or what a client answered, if not every client agreed."""
+        held = Held(self._time)
+        with ExitStack() as stack:
+            for each, caller in self._clients:
+                words = messages.LockRequest(
+                    incarnation=each.incarnation,
+                    token=each.token,
+                    generation=self._generation,
+                    offset=offset,
+                    length=length,
+                    limit_s=limit_s,
+                )
+                answer = caller.post("/locks", codec.to_json(words))
+                granted_s, ident = _read(each, answer)
+                stack.callback(_release, caller, ident)
+                held.limit(min(limit_s, granted_s))
+            yield held
+
+
+def _caller(each: messages.LockClient) -> client.Client:
+    return client.Client(
+        [f"http://{_bracketed(host)}:{each.port}" for host in each.hosts],
+        each.token,
+        timeout_s=_ANSWER_S + MAX_LIMIT_S,
+        user_agent="basalt-copier",
+    )
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _read(each: messages.LockClient, answer: object) -> tuple[float, str]:
+    if not isinstance(answer, dict) or not isinstance(answer.get("limit_s"), int | float):
+        raise errors.Unreachable(
+            peer=f"client {each.incarnation}", why="it answered a lock without its limit"
+        )
+    return float(answer["limit_s"]), str(answer.get("id", ""))
+
+
+def _release(caller: client.Client, ident: str) -> None:
+    try:
+        caller.delete(f"/locks/{client.quote(ident)}")
+    except errors.BasaltError as exc:  # it ends by itself at its limit
+        logger.info("unlock_failed why=%s", exc)

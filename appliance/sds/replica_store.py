@@ -1,0 +1,197 @@
+"""The folder of one volume on one device (design.md §3): volume.json, data, intents, lock.
+
+A folder named after a volume is always whole: it is made under another name and renamed, and it
+goes the same way. Callers serialise; whether a generation may be written is theirs to judge.
+"""
+
+import errno
+import logging
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.common import errors
+from appliance.domain import intents, layout, model
+from appliance.protocol import messages
+from appliance.sds import durable
+
+logger = logging.getLogger(__name__)
+
+INTENT = "intent."
+
+#: The union of marks that a copy going on works by (R8); no client writes it.
+JOIN = INTENT + "join"
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_MAKING = ".new-"
+_DELETING = ".deleted-"
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeFile:
+    """``volume.json``. ``generation`` is durable before any process of it starts (R4).
+
+    ``created`` is the generation that made the files, zeroes all. ``allocated_bytes``: own units
+    below it are allocated (thick).
+    """
+
+    id: str
+    name: str
+    cluster_id: str
+    device_id: str
+    size: int
+    unit: int
+    ncols: int
+    thin: bool
+    columns: tuple[messages.OwnColumn, ...]
+    generation: int
+    created: int
+    allocated_bytes: int = 0
+
+    @property
+    def own(self) -> frozenset[int]:
+        return frozenset(column.index for column in self.columns)
+
+
+class Replica:
+    """The folder of volume ``volume_id`` in ``volumes``, which need not exist yet."""
+
+    def __init__(self, volumes: Path, volume_id: str) -> None:
+        self.volumes = volumes
+        self.volume_id = checked_id(volume_id)
+        self.folder = volumes / volume_id
+        self.lock = self.folder / "lock"
+        self.data = self.folder / "data"
+
+    def read(self) -> VolumeFile | None:
+        """What is durable, None if there is no folder. Raises errors.Damaged."""
+        try:
+            return durable.read_record(self.folder / "volume.json", VolumeFile)
+        except FileNotFoundError as exc:
+            if self.folder.exists():
+                raise errors.Damaged(
+                    path=self.folder, why="it has no volume.json; it is left as it is"
+                ) from exc
+            return None
+
+    def create(self, volume: VolumeFile, incarnations: Collection[str]) -> None:
+        """Make the folder with everything in it. Durable on return; may be called again."""
+        making = Replica(self.volumes, self.volume_id)
+        making.folder = self.volumes / f"{_MAKING}{self.volume_id}"
+        making.data = making.folder / "data"
+        making.folder.mkdir(mode=0o700, exist_ok=True)
+        (making.folder / "lock").touch(mode=0o600)
+        making.grow(volume.size)
+        making.add_intents(incarnations, volume.size)
+        making.write(volume)
+        making.folder.rename(self.folder)
+        durable.sync_dir(self.volumes)
+
+    def write(self, volume: VolumeFile) -> None:
+        """Make ``volume`` durable in volume.json."""
+        durable.replace_file(self.folder / "volume.json", durable.record_bytes(volume))
+
+    def grow(self, size: int) -> None:
+        """Make ``data`` at least ``size`` bytes long, durably. It never gets shorter."""
+        fd = os.open(self.data, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if os.fstat(fd).st_size < size:
+                os.ftruncate(fd, size)
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def allocate(self, fd: int, volume: VolumeFile) -> None:
+        """Allocate the own units of a thick volume, and only those. Raises errors.NoCapacity."""
+        try:
+            for offset, length in layout.own_extents(
+                volume.own, volume.ncols, volume.size, volume.unit
+            ):
+                os.posix_fallocate(fd, offset, length)
+            os.fsync(fd)
+        except OSError as exc:
+            if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            needed = layout.own_bytes(volume.own, volume.ncols, volume.size, volume.unit)
+            space = os.statvfs(self.folder)
+            raise errors.NoCapacity(
+                why=f"{needed} bytes of the thick volume {volume.name} could not be allocated on "
+                f"{self.volumes.parent}: {exc.strerror}; "
+                f"{space.f_bavail * space.f_frsize} bytes are free"
+            ) from exc
+
+    def intents(self) -> list[str]:
+        """Incarnations that have an intent file here."""
+        return sorted(
+            file.name.removeprefix(INTENT)
+            for file in self.folder.iterdir()
+            if file.name.startswith(INTENT) and is_id(file.name.removeprefix(INTENT))
+        )
+
+    def intent(self, incarnation: str) -> Path:
+        return self.folder / f"{INTENT}{checked_id(incarnation)}"
+
+    def add_intents(self, incarnations: Collection[str], size: int) -> None:
+        """Have an intent file, long enough for ``size``, for every incarnation and for those
+        that are there already. Their blocks are written, the folder synced (R3)."""
+        length = intents.file_length(size)
+        files = {self.intent(incarnation) for incarnation in incarnations}
+        files |= {self.intent(incarnation) for incarnation in self.intents()}
+        if (self.folder / JOIN).exists():
+            files.add(self.folder / JOIN)
+        for file in files:
+            present = file.stat().st_size if file.exists() else 0
+            if present < length:
+                durable.write_zeroes(file, length, start=present)
+        durable.sync_dir(self.folder)
+
+    def remove_intents(self, incarnations: Collection[str]) -> None:
+        """Delete these intent files, durably."""
+        for incarnation in incarnations:
+            self.intent(incarnation).unlink(missing_ok=True)
+        durable.sync_dir(self.folder)
+
+    def delete(self) -> None:
+        """Leave nothing. The caller has proved that nobody writes here any more."""
+        going = self.volumes / f"{_DELETING}{self.volume_id}-{secrets.token_hex(4)}"
+        self.folder.rename(going)
+        durable.sync_dir(self.volumes)
+        shutil.rmtree(going)
+        durable.sync_dir(self.volumes)
+
+
+def is_id(text: str) -> bool:
+    """Whether ``text`` may be part of a file's name here."""
+    return _ID.fullmatch(text) is not None and text != JOIN.removeprefix(INTENT)
+
+
+def checked_id(text: str) -> str:
+    """``text`` if it may be part of a file's name here, else errors.Invalid."""
+    if not is_id(text):
+        raise errors.Invalid(what="id", why=f"{text[:80]!r} may not name a file")
+    return text
+
+
+def clean(volumes: Path) -> None:
+    """Remove what a crash left half made or half deleted. Nothing else is touched."""
+    for entry in list(os.scandir(volumes)):
+        if entry.name.startswith((_MAKING, _DELETING)) and entry.is_dir(follow_symlinks=False):
+            logger.info("leftover_removed path=%s", entry.path)
+            shutil.rmtree(entry.path)
+    durable.sync_dir(volumes)
+
+
+def scan(volumes: Path) -> Iterator[str]:
+    """Ids of the volumes that have a folder here, whole or not."""
+    for entry in os.scandir(volumes):
+        if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
+            yield entry.name
+
+
+def in_state(volume: VolumeFile, state: model.ReplicaState) -> frozenset[int]:
+    """Own columns of ``volume`` in ``state``."""
+    return frozenset(column.index for column in volume.columns if column.state is state)

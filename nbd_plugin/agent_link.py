@@ -1,0 +1,148 @@
+"""The plugin's end of the link to its SDC agent: one JSON object a line over a Unix socket.
+
+The plugin listens, so that it outlives a restart of the agent; a newer connection replaces an
+older one. Without an agent I/O goes on; only turns have to wait.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import pathlib
+import socket
+import threading
+from typing import Any
+
+from appliance.common import errors
+from appliance.domain import model
+from appliance.protocol import codec
+from nbd_plugin import failures
+from nbd_plugin.volume import Volume
+
+logger = logging.getLogger(__name__)
+
+#: Longest line taken: a map of 64 columns is some 40 KiB.
+_LINE_LIMIT = 1 << 20
+
+#: Statistics are sent this often even if nothing else changed.
+_STATUS_INTERVAL_S = 1.0
+
+
+class AgentLink:
+    """``changed()`` may be called from any thread; it never blocks."""
+
+    def __init__(self, path: str, incarnation: str) -> None:
+        self._path = path
+        self._incarnation = incarnation
+        self._volume: Volume | None = None
+        self._news = threading.Event()
+        self._send_lock = threading.Lock()
+        self._peer: socket.socket | None = None
+
+    def start(self, volume: Volume) -> None:
+        """Listen, and serve ``volume`` from now on. Raises OSError if the path cannot be bound."""
+        self._volume = volume
+        pathlib.Path(self._path).unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        mask = os.umask(0o177)
+        try:
+            listener.bind(self._path)
+        finally:
+            os.umask(mask)
+        listener.listen(4)
+        for name, body, args in (
+            ("basalt-link", self._accept, (listener,)),
+            ("basalt-status", self._report, ()),
+        ):
+            threading.Thread(target=body, args=args, name=name, daemon=True).start()
+
+    def changed(self) -> None:
+        self._news.set()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            peer, _ = listener.accept()
+            old = self._peer
+            if old is not None:
+                # Before the lock: whoever holds it may be waiting for an agent that reads nothing.
+                with contextlib.suppress(OSError):
+                    old.shutdown(socket.SHUT_RDWR)
+            with self._send_lock:
+                self._peer = peer
+            self._news.set()
+            threading.Thread(
+                target=self._serve, args=(peer,), name="basalt-agent", daemon=True
+            ).start()
+
+    def _serve(self, peer: socket.socket) -> None:
+        try:
+            with peer, peer.makefile("rb") as lines:
+                while line := lines.readline(_LINE_LIMIT):
+                    try:
+                        self._obey(json.loads(line))
+                    except (ValueError, KeyError, TypeError, errors.Invalid):
+                        logger.exception("bad_message size=%d", len(line))
+        except OSError as exc:
+            logger.info("agent_gone why=%s", exc)
+
+    def _obey(self, message: dict[str, Any]) -> None:
+        volume = self._volume
+        if volume is None:
+            return
+        match message["op"]:
+            case "map":
+                if message["incarnation"] == self._incarnation:
+                    volume.adopt(codec.from_json(model.VolumeMap, message["map"]))
+            case "open_generation":
+                volume.leave(message["generation"])
+            case "lock":
+                step = (
+                    str(message["id"]),
+                    int(message["generation"]),
+                    int(message["offset"]),
+                    int(message["length"]),
+                    float(message["limit_s"]),
+                )
+                self._in_thread("basalt-lock", self._lock, volume, *step)
+            case "unlock":
+                volume.unlock(message["id"])
+            case "end":
+                self._in_thread("basalt-end", volume.finish)
+            case "fail":
+                volume.fail(message["why"])
+            case other:
+                logger.warning("unknown_message op=%s", other)
+
+    def _in_thread(self, name: str, body: Any, *args: Any) -> None:
+        """What may wait for I/O must not keep the next map from being read."""
+        threading.Thread(target=body, args=args, name=name, daemon=True).start()
+
+    def _lock(
+        self, volume: Volume, ident: str, generation: int, offset: int, length: int, limit_s: float
+    ) -> None:
+        why = ""
+        try:
+            volume.lock(ident, generation, offset, length, limit_s)
+        except TimeoutError:
+            why = "writes in flight did not end in time"
+        except failures.EpochOver as exc:
+            why = str(exc)
+        self._send({"op": "locked", "id": ident, "ok": not why, "why": why})
+
+    def _report(self) -> None:
+        while True:
+            self._news.wait(_STATUS_INTERVAL_S)
+            self._news.clear()
+            if self._volume is not None and self._peer is not None:
+                self._send({"op": "status", **codec.to_json(self._volume.status())})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        data = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        with self._send_lock:
+            if self._peer is None:
+                return
+            try:
+                self._peer.sendall(data)
+            except OSError as exc:
+                logger.info("agent_gone why=%s", exc)
+                self._peer = None

@@ -1,0 +1,167 @@
+"""nbdkit's callbacks: translate, and nothing else. Started by the SDC agent, one per mapping.
+
+    nbdkit python plugin.py path=DIR volume=ID incarnation=ID link=SOCKET read_only=0|1
+
+``path`` is the folder that holds the packages ``appliance`` and ``nbd_plugin``; it is given before
+anything of them is imported. Every error path sets an errno *and* raises: set_error alone would
+report success.
+"""
+
+import errno
+import sys
+from typing import Any, NoReturn
+
+import nbdkit
+
+API_VERSION = 2
+
+#: How long a client that connects before the first map waits for it.
+_READY_TIMEOUT_S = 30.0
+
+_pairs: dict[str, str] = {}
+_volume: Any = None
+
+
+def config(key: str, value: str) -> None:
+    if key == "path":
+        sys.path.insert(0, value)
+    else:
+        _pairs[key] = value
+
+
+def config_complete() -> None:
+    from nbd_plugin import params
+
+    params.parse(_pairs)
+
+
+def thread_model() -> int:
+    return int(nbdkit.THREAD_MODEL_PARALLEL)
+
+
+def after_fork() -> None:
+    """Connections and threads start here: nbdkit has forked and dropped its terminal."""
+    global _volume
+    from appliance.common import log
+    from nbd_plugin import agent_link, params, volume
+
+    log.setup("plugin")
+    told = params.parse(_pairs)
+    link = agent_link.AgentLink(told.link, told.incarnation)
+    _volume = volume.Volume(told.incarnation, told.read_only, link.changed)
+    _volume.start()
+    link.start(_volume)
+
+
+def cleanup() -> None:
+    if _volume is not None:
+        _volume.stop()
+
+
+def open(readonly: bool) -> int:
+    try:
+        _volume.wait_ready(_READY_TIMEOUT_S)
+    except Exception as exc:
+        _fail(exc)
+    return 1
+
+
+def get_size(_handle: int) -> int:
+    return int(_volume.size)
+
+
+def block_size(_handle: int) -> tuple[int, int, int]:
+    """Any byte range works; 4 KiB is what the disks below like; 32 MiB is nbdkit's limit."""
+    return (1, 4096, 32 * 1024 * 1024)
+
+
+def can_write(_handle: int) -> bool:
+    return _pairs.get("read_only") != "1"
+
+
+def can_flush(_handle: int) -> bool:
+    return True
+
+
+def can_fua(_handle: int) -> int:
+    return int(nbdkit.FUA_NATIVE)
+
+
+def can_trim(_handle: int) -> bool:
+    return True
+
+
+def can_zero(_handle: int) -> bool:
+    return True
+
+
+def can_fast_zero(_handle: int) -> bool:
+    return False
+
+
+def can_multi_conn(_handle: int) -> bool:
+    """True: a flush on any connection goes to every device, whatever connection wrote."""
+    return True
+
+
+def can_extents(_handle: int) -> bool:
+    return True
+
+
+def pread(_handle: int, buf: Any, offset: int, _flags: int) -> None:
+    try:
+        _volume.read(memoryview(buf), offset)
+    except Exception as exc:
+        _fail(exc)
+
+
+def pwrite(_handle: int, buf: Any, offset: int, flags: int) -> None:
+    try:
+        _volume.write(memoryview(buf), offset, bool(flags & nbdkit.FLAG_FUA))
+    except Exception as exc:
+        _fail(exc)
+
+
+def flush(_handle: int, _flags: int) -> None:
+    try:
+        _volume.flush()
+    except Exception as exc:
+        _fail(exc)
+
+
+def trim(_handle: int, count: int, offset: int, flags: int) -> None:
+    """Reads zeroes afterwards. A thick volume keeps its allocation, so there is nothing to do."""
+    try:
+        if _volume.thin:
+            _volume.zero(offset, count, bool(flags & nbdkit.FLAG_FUA), True)
+        elif flags & nbdkit.FLAG_FUA:
+            _volume.flush()
+    except Exception as exc:
+        _fail(exc)
+
+
+def zero(_handle: int, count: int, offset: int, flags: int) -> None:
+    try:
+        _volume.zero(
+            offset, count, bool(flags & nbdkit.FLAG_FUA), bool(flags & nbdkit.FLAG_MAY_TRIM)
+        )
+    except Exception as exc:
+        _fail(exc)
+
+
+def extents(_handle: int, count: int, offset: int, _flags: int) -> list[tuple[int, int, int]]:
+    """Nbdkit's extent types are NBD's base:allocation flags: 1 hole, 2 reads as zeroes."""
+    try:
+        return list(_volume.extents(offset, count))
+    except Exception as exc:
+        _fail(exc)
+
+
+def _fail(exc: Exception) -> NoReturn:
+    from nbd_plugin import failures
+
+    number = getattr(exc, "errno", None)
+    if isinstance(exc, failures.MappingEnded):
+        number = errno.ESHUTDOWN
+    nbdkit.set_error(number if isinstance(number, int) and number else errno.EIO)
+    raise exc

@@ -1,0 +1,79 @@
+"""A client host's control port as a copier sees it: range locks, granted or not."""
+
+import json
+import threading
+
+import falcon
+
+from appliance.common import errors
+from appliance.protocol import codec, messages
+from appliance.rest import app as rest_app
+from appliance.rest import server
+
+TOKEN = "lock-token-of-the-fake"
+
+
+class FakeLockClient:
+    """``late``: how many locks are answered only after their limit has passed."""
+
+    def __init__(self, limit_s: float = 2.0, late: int = 0) -> None:
+        self.limit_s = limit_s
+        self.refuse = ""
+        self.late = late
+        self.changed = threading.Condition()
+        self.asked: list[messages.LockRequest] = []
+        self.held: dict[str, messages.LockRequest] = {}
+        self.most_held = 0
+        application = rest_app.create()
+        application.add_route("/locks", _Locks(self))
+        application.add_route("/locks/{ident}", _Lock(self))
+        self._server = server.serve(application, "127.0.0.1", 0, 8)
+        self.port = self._server.port
+
+    def close(self) -> None:
+        self._server.close()
+
+    def to_order(self, incarnation: str) -> messages.LockClient:
+        return messages.LockClient(incarnation, ("127.0.0.1",), self.port, TOKEN)
+
+    def lock(self, words: messages.LockRequest) -> dict[str, object]:
+        with self.changed:
+            self.asked.append(words)
+            if self.refuse:
+                raise errors.Unavailable(why=self.refuse)
+            late, self.late = self.late > 0, max(0, self.late - 1)
+            ident = f"lock-{len(self.asked)}"
+            self.held[ident] = words
+            self.most_held = max(self.most_held, len(self.held))
+            for other in self.held.values():
+                overlap = other is not words and abs(other.offset - words.offset) < words.length
+                assert not overlap, (other, words)
+            self.changed.notify_all()
+        if late:
+            threading.Event().wait(self.limit_s * 1.5)
+        return {"id": ident, "limit_s": self.limit_s}
+
+    def unlock(self, ident: str) -> None:
+        with self.changed:
+            self.held.pop(ident, None)
+            self.changed.notify_all()
+
+
+class _Locks:
+    def __init__(self, client: FakeLockClient) -> None:
+        self._client = client
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        if req.get_header("Authorization") != f"Bearer {TOKEN}":
+            raise errors.Unauthenticated(why="wrong lock token")
+        words = codec.from_json(messages.LockRequest, json.load(req.bounded_stream))
+        resp.media = self._client.lock(words)
+
+
+class _Lock:
+    def __init__(self, client: FakeLockClient) -> None:
+        self._client = client
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, ident: str) -> None:
+        self._client.unlock(ident)
+        resp.status = falcon.HTTP_204

@@ -1,0 +1,144 @@
+"""A real cluster for tests: what ``basalt local up`` starts, driven through ``basalt`` itself."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from appliance.cli.local import processes, state
+from appliance.rest import client
+
+T = TypeVar("T")
+
+#: Where a record of a log begins; what follows without a stamp (a traceback) belongs to it.
+_RECORD = re.compile(r"^(?=\d{4}-\d\d-\d\d )", re.MULTILINE)
+_BAD = re.compile(r"^\S+ \S+ (ERROR|CRITICAL) |^Traceback ", re.MULTILINE)
+
+
+class CommandFailed(Exception):
+    """``basalt`` ended with ``code``; ``stderr`` says why."""
+
+    def __init__(self, words: Sequence[str], done: subprocess.CompletedProcess[str]) -> None:
+        super().__init__(f"basalt {' '.join(words)}: exit code {done.returncode}: {done.stderr}")
+        self.code = done.returncode
+        self.stdout = done.stdout
+        self.stderr = done.stderr
+
+
+class LocalCluster:
+    """One MDM, ``sds`` SDSs and one SDC in ``directory``; ``options`` go to ``basalt local up``."""
+
+    def __init__(self, directory: Path, sds: int = 3, options: Sequence[str] = ()) -> None:
+        self.directory = directory
+        self._options = ["--sds", str(sds), *options]
+        self._read: dict[Path, int] = {}
+
+    def up(self) -> Any:
+        """Start the cluster, or what is missing of it; ready when this returns."""
+        return self.local("up", *self._options)
+
+    def stop(self) -> None:
+        """Stop every process; logs and data stay."""
+        self.local("down", "--force")
+
+    def remove(self) -> None:
+        """Stop it and delete it with its data."""
+        self.local("down", "--purge", "--force")
+
+    def local(self, verb: str, *words: str) -> Any:
+        return self._run(["local", verb, "--dir", str(self.directory), *words])
+
+    def cli(self, *words: str) -> Any:
+        """The JSON that ``basalt words`` prints. Raises CommandFailed."""
+        where = ["--url", self.url, "--token-file", str(state.admin_token(self.directory))]
+        return self._run([*where, *words])
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.state.ports[state.MDM]}"
+
+    @property
+    def token(self) -> str:
+        return state.admin_token(self.directory).read_text(encoding="ascii").strip()
+
+    def client(self) -> client.Client:
+        """For what the CLI has no command for."""
+        return client.Client([self.url], self.token, timeout_s=60.0, user_agent="tests")
+
+    @property
+    def state(self) -> state.Cluster:
+        return state.need(self.directory)
+
+    @property
+    def device_dirs(self) -> list[Path]:
+        """Of sds1, sds2, …"""
+        return [Path(device.path) for device in self.state.devices]
+
+    def kill(self, name: str) -> None:
+        """SIGKILL the process ``name`` (mdm, sds2, sdc1) and wait until it is gone."""
+        processes.kill(self.state.processes[name])
+
+    def kill_sds(self, number: int) -> None:
+        self.kill(f"sds{number}")
+
+    def start_sds(self, number: int) -> None:
+        """Start whatever is missing; ``sds<number>`` then runs."""
+        self.up()
+        assert self.alive(f"sds{number}")
+
+    def alive(self, name: str) -> bool:
+        return processes.alive(self.state.processes.get(name))
+
+    def wait_healthy(self, volume: str, limit_s: float = 120.0) -> Any:
+        """Until all copies of ``volume`` are equal again; the volume then."""
+        return wait(
+            lambda: self.cli("volume", "show", volume),
+            lambda seen: seen["health"] == "healthy",
+            f"volume {volume} to be healthy",
+            limit_s,
+        )
+
+    def logs(self) -> dict[str, str]:
+        """The whole log of every process, by its name."""
+        return {
+            path.stem: path.read_text(encoding="utf-8", errors="replace")
+            for path in sorted((self.directory / "log").glob("*.log"))
+        }
+
+    def new_failures(self) -> list[str]:
+        """Records with level ERROR or a traceback, logged since this was last called."""
+        found = []
+        for path in sorted((self.directory / "log").glob("*.log")):
+            with path.open("rb") as file:
+                file.seek(self._read.get(path, 0))
+                raw = file.read()
+            self._read[path] = self._read.get(path, 0) + len(raw)
+            for record in _RECORD.split(raw.decode("utf-8", errors="replace")):
+                if _BAD.search(record):
+                    found.append(f"{path.name}: {record.rstrip()}")
+        return found
+
+    def _run(self, words: Sequence[str]) -> Any:
+        done = subprocess.run(
+            [sys.executable, "-m", "appliance.cli", *words, "--json"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        if done.returncode:
+            raise CommandFailed(words, done)
+        return json.loads(done.stdout)
+
+
+def wait(ask: Callable[[], T], reached: Callable[[T], bool], what: str, limit_s: float = 60.0) -> T:
+    """Ask until ``reached`` says yes to the answer; fails the test after ``limit_s``."""
+    deadline = time.monotonic() + limit_s
+    while not reached(answer := ask()):
+        assert time.monotonic() < deadline, f"waited {limit_s} s in vain for {what}: {answer}"
+        time.sleep(0.05)
+    return answer

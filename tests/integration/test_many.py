@@ -1,0 +1,100 @@
+"""Many volumes, many callers: nothing is orphaned, nothing is lost, nothing answers 5xx."""
+
+import threading
+from typing import Any
+
+import pytest
+
+from appliance.common import errors
+from tests.integration import copies, local_cluster
+from tests.integration.conftest import MakeCluster
+
+MIB = 1 << 20
+VOLUMES = 200
+CALLERS = 100
+
+
+def in_threads(count: int, work: Any) -> list[BaseException]:
+    """Run ``work(n)`` for n in range(count) at once; what was raised."""
+    raised: list[BaseException] = []
+
+    def guarded(number: int) -> None:
+        try:
+            work(number)
+        except BaseException as exc:  # noqa: BLE001 - raised again by whoever waits
+            raised.append(exc)
+
+    threads = [threading.Thread(target=guarded, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(300)
+    return raised
+
+
+@pytest.mark.timeout(600)
+def test_200_volumes_live_and_die_across_a_restart_of_the_mdm(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster()
+    api = cluster.client()
+    ids = [
+        api.post("/api/v1/volumes", {"name": f"v{n}", "size_bytes": 16 * MIB, "columns": 1})["id"]
+        for n in range(VOLUMES)
+    ]
+    for ident in ids:
+        api.post(f"/api/v1/volumes/{ident}/mappings", {"sdc": "sdc1", "backend": "none"})
+        if ident == ids[VOLUMES // 2]:
+            cluster.kill("mdm")
+            cluster.up()
+            api = cluster.client()
+
+    def states() -> set[str]:
+        items = api.get("/api/v1/volumes")["items"]
+        return {m["state"] for v in items for m in v["mappings"] if v["id"] in ids}
+
+    local_cluster.wait(states, lambda found: found == {"attached"}, "all attached", 240)
+    for ident in ids:
+        api.delete(f"/api/v1/volumes/{ident}/mappings/sdc1")
+    local_cluster.wait(
+        lambda: [m for v in api.get("/api/v1/volumes")["items"] for m in v["mappings"]],
+        lambda left: left == [], "all detached", 240,
+    )  # fmt: skip
+    for ident in ids:
+        api.delete(f"/api/v1/volumes/{ident}")
+    local_cluster.wait(
+        lambda: [ident for ident in ids if copies.folders(cluster, ident)],
+        lambda left: left == [], "nothing left on any device", 120,
+    )  # fmt: skip
+    local_cluster.wait(
+        lambda: api.get("/api/v1/volumes")["items"], lambda left: left == [], "no row left"
+    )
+
+
+def test_100_callers_at_once_lose_no_update(cluster: local_cluster.LocalCluster) -> None:
+    def work(number: int) -> None:
+        api = cluster.client()
+        made = api.post("/api/v1/volumes", {"name": f"c{number}", "size_bytes": 16 * MIB})
+        path = f"/api/v1/volumes/{made['id']}"
+        api.get("/api/v1/volumes", limit=10)
+        api.patch(path, {"wait_limit_s": number + 1})
+        api.patch(path, {"name": f"caller-{number}"})
+        got = api.get(path)
+        assert (got["name"], got["wait_limit_s"]) == (f"caller-{number}", number + 1)
+
+    assert in_threads(CALLERS, work) == []
+    api = cluster.client()
+    found = {v["name"]: v for v in api.get("/api/v1/volumes")["items"]}
+    for number in range(CALLERS):
+        assert found[f"caller-{number}"]["wait_limit_s"] == number + 1
+        api.delete(f"/api/v1/volumes/caller-{number}")
+
+
+def test_of_100_callers_who_want_one_name_one_gets_it(
+    cluster: local_cluster.LocalCluster,
+) -> None:
+    def work(_number: int) -> None:
+        cluster.client().post("/api/v1/volumes", {"name": "the-one", "size_bytes": 16 * MIB})
+
+    raised = in_threads(CALLERS, work)
+    assert len(raised) == CALLERS - 1
+    assert all(isinstance(exc, errors.AlreadyExists) for exc in raised)
+    cluster.client().delete("/api/v1/volumes/the-one")

@@ -1,0 +1,87 @@
+"""Range locks over the client's control port, as a copier asks for them (R8)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbd
+import pytest
+
+from appliance.common import errors, units
+from appliance.protocol import codec, messages
+from tests.fakes import sdc_mdm, sdc_process
+
+
+@pytest.fixture
+def mdm() -> Iterator[sdc_mdm.SdcMdm]:
+    made = sdc_mdm.SdcMdm()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def agent(tmp_path: Path, mdm: sdc_mdm.SdcMdm) -> Iterator[sdc_process.AgentProcess]:
+    with sdc_process.running(tmp_path, mdm) as made:
+        yield made
+
+
+@pytest.fixture
+def report(agent: sdc_process.AgentProcess, mdm: sdc_mdm.SdcMdm) -> messages.MappingReport:
+    return sdc_process.attached(mdm, sdc_process.order(mdm))
+
+
+def _body(report: messages.MappingReport, **more: Any) -> Any:
+    values: dict[str, Any] = {
+        "incarnation": report.incarnation,
+        "token": "lock-token",
+        "generation": 1,
+        "offset": 0,
+        "length": units.MIB,
+        "limit_s": 20.0,
+    }
+    return codec.to_json(messages.LockRequest(**(values | more)))
+
+
+def test_a_lock_is_granted_and_given_back(
+    agent: sdc_process.AgentProcess, report: messages.MappingReport
+) -> None:
+    call = agent.call("lock-token")
+    answer = call.post("/locks", _body(report))
+    assert answer["limit_s"] == 20.0
+    handle = sdc_process.connect(report)
+    cookie = handle.aio_pwrite(nbd.Buffer.from_bytearray(bytearray(512)), 0)
+    handle.poll(50)
+    assert not handle.aio_command_completed(cookie)
+    assert call.delete(f"/locks/{answer['id']}") is None
+    while not handle.aio_command_completed(cookie):
+        assert handle.poll(10_000) == 1
+    assert call.delete(f"/locks/{answer['id']}") is None
+
+
+def test_a_long_lock_is_cut(
+    agent: sdc_process.AgentProcess, report: messages.MappingReport
+) -> None:
+    answer = agent.call("lock-token").post("/locks", _body(report, limit_s=1e6))
+    assert answer["limit_s"] == 30.0
+
+
+@pytest.mark.parametrize(
+    ("token", "changes", "error"),
+    [
+        ("another", {}, errors.Unauthenticated),
+        (None, {"token": ""}, errors.Unauthenticated),
+        ("lock-token", {"incarnation": "f" * 16}, errors.NotFound),
+        ("lock-token", {"generation": 7}, errors.Unavailable),
+        ("lock-token", {"limit_s": 0.0}, errors.Invalid),
+        ("lock-token", {"length": -1}, errors.Invalid),
+    ],
+)
+def test_a_wrong_request_is_refused(
+    agent: sdc_process.AgentProcess,
+    report: messages.MappingReport,
+    token: str | None,
+    changes: dict[str, Any],
+    error: type[errors.BasaltError],
+) -> None:
+    with pytest.raises(error):
+        agent.call(token).post("/locks", _body(report, **changes))

@@ -1,0 +1,124 @@
+"""Connections to a leg: what is refused, thrown away and shut."""
+
+import dataclasses
+import errno
+import socket
+
+import nbd
+import pytest
+
+from nbd_plugin import connections, failures
+from tests.fakes import legs
+
+K = 4096
+
+
+@pytest.fixture
+def server(tmp_path):
+    made = legs.LegServer(tmp_path / "x", 1 << 20)
+    yield made
+    made.kill()
+
+
+def test_a_connection_given_back_is_handed_out_again(server):
+    pool = connections.LegPool(server.serve())
+    one = pool.take()
+    pool.put(one)
+    assert pool.take() is one
+    two = pool.take()
+    assert two is not one
+    for connection in (one, two):
+        pool.discard(connection)
+
+
+def test_a_wrong_name_is_a_dead_leg(server):
+    leg = dataclasses.replace(server.serve(), data_export="guessed")
+    with pytest.raises(failures.LegDied):
+        connections.LegPool(leg).take()
+
+
+def test_no_address_and_no_server_are_dead_legs(server):
+    leg = server.serve()
+    with pytest.raises(failures.LegDied, match="it has no address"):
+        connections.LegPool(dataclasses.replace(leg, socket="")).take()
+    server.kill()
+    with pytest.raises(failures.LegDied, match="Connection refused"):
+        connections.LegPool(leg).take()
+
+
+def test_every_address_is_tried(server):
+    leg = server.serve(tcp=True)
+    pool = connections.LegPool(
+        dataclasses.replace(leg, socket="/nonexistent", hosts=("127.255.255.254", "127.0.0.1"))
+    )
+    connection = pool.take()
+    connection.nbd.pwrite(b"1" * K, 0)
+    assert server.read(0, K) == b"1" * K
+    pool.discard(connection)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(failures.LegDied, match=f"127.0.0.1:{port}"):
+        connections.LegPool(dataclasses.replace(leg, port=port)).take()
+
+
+def test_one_that_says_nothing_is_given_up(server, monkeypatch):
+    monkeypatch.setattr(connections, "CONNECT_TIMEOUT_S", 0.1)
+    leg = server.serve()
+    server.stop()
+    with pytest.raises(failures.LegDied, match="the handshake took too long"):
+        connections.LegPool(leg).take()
+
+
+def test_one_that_is_no_nbd_server_is_a_dead_leg(server):
+    leg = server.serve()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        other = dataclasses.replace(leg, socket="", hosts=("127.0.0.1",), port=port)
+        taking = legs.Doing(connections.LegPool(other).take)
+        peer, _ = listener.accept()
+        with peer:
+            peer.sendall(b"220 mail.example ESMTP\r\n" * 10)
+            with pytest.raises(failures.LegDied):
+                taking.result()
+
+
+def test_closing_wakes_whoever_waits_and_nothing_is_opened_any_more(server):
+    pool = connections.LegPool(server.serve())
+    connection = pool.take()
+    server.stop()
+    waiting = legs.Doing(connection.nbd.pread, K, 0)
+    pool.close()
+    with pytest.raises(nbd.Error):
+        waiting.result()
+    server.go_on()
+    with pytest.raises(failures.LegDied, match="its generation is over"):
+        pool.take()
+
+
+def test_a_connection_that_was_being_made_when_the_pool_closed_is_not_used(server):
+    pool = connections.LegPool(server.serve())
+    server.stop()
+    taking = legs.Doing(pool.take)
+    legs.until(lambda: not taking.done)
+    pool.close()
+    server.go_on()
+    with pytest.raises(failures.LegDied, match="its generation is over"):
+        taking.result()
+
+
+def test_a_refusal_is_told_from_a_death(server):
+    pool = connections.LegPool(
+        server.serve(["error"], ["error-pread=ENOMEM", "error-pread-rate=100%"])
+    )
+    connection = pool.take()
+    with pytest.raises(nbd.Error) as caught:
+        connection.nbd.pread(K, 0)
+    refused = pool.failure(connection, "read", caught.value)
+    assert isinstance(refused, failures.LegRefused)
+    assert (refused.errno, refused.device) == (errno.ENOMEM, "x")
+    assert connection.usable()
+    server.kill()
+    with pytest.raises(nbd.Error) as caught:
+        connection.nbd.pread(K, 0)
+    assert isinstance(pool.failure(connection, "read", caught.value), failures.LegDied)
+    pool.discard(connection)

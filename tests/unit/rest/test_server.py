@@ -1,0 +1,345 @@
+"""The real server on real sockets."""
+
+import http.client
+import json
+import logging
+import socket
+import threading
+import time
+
+import pytest
+
+from appliance.common import errors
+from appliance.rest import server
+
+HUNDRED_MIB = 100 * 1024 * 1024
+
+
+@pytest.fixture
+def raw(serving):
+    """Opens plain connections to the server."""
+    made = []
+
+    def connect() -> socket.socket:
+        made.append(socket.create_connection(("127.0.0.1", serving.port), timeout=20))
+        return made[-1]
+
+    yield connect
+    for each in made:
+        each.close()
+
+
+def answer(sock: socket.socket) -> tuple[int, http.client.HTTPResponse, dict]:
+    response = http.client.HTTPResponse(sock)
+    response.begin()
+    return response.status, response, json.loads(response.read())
+
+
+def head(*lines: str) -> bytes:
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def test_a_request_is_answered(serving, connect):
+    assert connect(serving.port).get("/things", limit=3) == {
+        "limit": 3,
+        "all": False,
+        "kind": None,
+    }
+
+
+def test_100_mib_are_refused_before_one_byte_of_them_is_sent(raw):
+    sock = raw()
+    sock.sendall(
+        head(
+            "POST /things HTTP/1.1",
+            "Host: x",
+            "X-Request-Id: big-1",
+            "Content-Type: application/json",
+            f"Content-Length: {HUNDRED_MIB}",
+        )
+    )
+    status, response, body = answer(sock)
+    assert status == 413
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.headers["X-Request-Id"] == "big-1"
+    assert response.headers["Connection"] == "close"
+    assert body == {
+        "title": "Too large",
+        "description": f"the request body is {HUNDRED_MIB} bytes; at most 1048576 are taken",
+        "code": "too_large",
+        "request_id": "big-1",
+    }
+    assert sock.recv(1) == b""
+
+
+def test_a_sender_who_waits_for_continue_is_not_invited(raw):
+    sock = raw()
+    sock.sendall(
+        head(
+            "POST /things HTTP/1.1",
+            "Host: x",
+            f"Content-Length: {HUNDRED_MIB}",
+            "Expect: 100-continue",
+        )
+    )
+    assert answer(sock)[0] == 413
+
+
+def test_a_sender_who_waits_for_continue_with_a_small_body_is_invited(raw, things):
+    sock = raw()
+    body = b'{"name":"waited"}'
+    sock.sendall(
+        head(
+            "POST /things HTTP/1.1",
+            "Host: x",
+            f"Content-Length: {len(body)}",
+            "Expect: 100-continue",
+        )
+    )
+    assert sock.recv(100).startswith(b"HTTP/1.1 100")
+    sock.sendall(body)
+    assert answer(sock)[0] == 201
+    assert things.posted == ["waited"]
+
+
+def test_a_sender_who_sends_it_all_anyway_still_reads_the_answer(serving, things):
+    conn = http.client.HTTPConnection("127.0.0.1", serving.port, timeout=20)
+    try:
+        conn.request("POST", "/things", body=bytes(8 * 1024 * 1024))
+        response = conn.getresponse()
+        assert response.status == 413
+        assert json.loads(response.read())["code"] == "too_large"
+    finally:
+        conn.close()
+    assert things.posted == []
+
+
+def test_our_client_reads_the_refusal_too(serving, connect):
+    with pytest.raises(errors.TooLarge, match="at most 1048576"):
+        connect(serving.port).post("/things", {"name": "x" * HUNDRED_MIB})
+
+
+def test_a_refused_sender_cannot_send_for_ever(raw, monkeypatch):
+    monkeypatch.setattr(server, "_LINGER_S", 0.2)
+    sock = raw()
+    sock.sendall(head("POST /things HTTP/1.1", "Host: x", f"Content-Length: {HUNDRED_MIB}"))
+    with pytest.raises(OSError):
+        while True:
+            sock.sendall(bytes(1000))
+
+
+def test_the_largest_body_is_taken_and_one_byte_more_is_not(serving, connect, things):
+    client = connect(serving.port)
+    empty = len(json.dumps({"name": ""}))
+    client.post("/things", {"name": "x" * (server.BODY_LIMIT - empty)})
+    with pytest.raises(errors.TooLarge):
+        client.post("/things", {"name": "x" * (server.BODY_LIMIT - empty + 1)})
+    assert [len(name) for name in things.posted] == [server.BODY_LIMIT - empty]
+
+
+def test_a_body_in_chunks_is_refused_once_it_is_too_long(raw):
+    sock = raw()
+    sock.sendall(head("POST /things HTTP/1.1", "Host: x", "Transfer-Encoding: chunked"))
+    chunk = b"10000\r\n" + bytes(0x10000) + b"\r\n"
+    for _ in range(17):
+        sock.sendall(chunk)
+    status, _, body = answer(sock)
+    assert (status, body["code"]) == (413, "too_large")
+    assert "more than 1048576" in body["description"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (head("GET /things HTTP/1.1", "Host: x", "Content-Length: many"), 400),
+        (head("POST /things HTTP/1.1", "Host: x", "Transfer-Encoding: gzip"), 501),
+        (head("GET /things HTTP/1.1", "X: " + "x" * 300_000), 431),
+    ],
+)
+def test_what_is_no_http_is_refused_in_json(raw, request_, status):
+    sock = raw()
+    sock.sendall(request_)
+    got, response, body = answer(sock)
+    assert got == status
+    assert body["code"] == "invalid"
+    assert response.headers["X-Request-Id"] == body["request_id"]
+
+
+@pytest.mark.parametrize("body", [b"{", b"[" * 100_000, b"\xff", b'{"name":"a"}}'])
+def test_broken_json_is_a_400_and_the_connection_goes_on(raw, body):
+    sock = raw()
+    request = head(
+        "POST /things HTTP/1.1",
+        "Host: x",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+    )
+    for _ in range(2):
+        sock.sendall(request + body)
+        status, _, told = answer(sock)
+        assert (status, told["code"]) == (400, "invalid")
+        assert told["description"].startswith("body: this is not JSON")
+
+
+def test_an_unforeseen_exception_is_a_500_and_costs_no_thread(serving, connect, caplog):
+    client = connect(serving.port)
+    for _ in range(5):  # more than there are threads
+        with pytest.raises(errors.BasaltError, match="unforeseen") as caught:
+            client.put("/things", {})
+        assert caught.value.request_id
+        (record, *_) = [r for r in caplog.records if r.levelno == logging.ERROR]
+        assert record.exc_info[0] is ZeroDivisionError
+    assert client.get("/things")["limit"] == 10
+
+
+def test_what_happens_outside_the_application_is_json_too(raw, application, monkeypatch):
+    def broken(environ, start_response):
+        raise RuntimeError("no application at all")
+
+    made = server.serve(broken, "127.0.0.1", 0, threads=1)
+    try:
+        sock = socket.create_connection(("127.0.0.1", made.port), timeout=20)
+        with sock:
+            sock.sendall(head("GET / HTTP/1.1", "Host: x"))
+            status, _, body = answer(sock)
+        assert (status, body["code"]) == (500, "internal")
+        assert "no application" not in body["description"]
+    finally:
+        made.close()
+
+
+def test_a_connection_cut_in_the_middle_of_a_body_harms_nobody(raw, serving, connect, things):
+    for _ in range(5):
+        sock = raw()
+        sock.sendall(head("POST /things HTTP/1.1", "Host: x", "Content-Length: 500") + b"{")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        sock.close()  # resets it
+    assert connect(serving.port).get("/things")["limit"] == 10
+    assert things.posted == []
+
+
+def test_it_binds_an_ipv6_address_too(application):
+    try:
+        made = server.serve(application, "::1", 0, threads=1)
+    except OSError as exc:
+        pytest.skip(f"this host has no IPv6: {exc}")
+    try:
+        with socket.create_connection(("::1", made.port), timeout=20) as sock:
+            sock.sendall(head("DELETE /things HTTP/1.1", "Host: x"))
+            assert sock.recv(100).startswith(b"HTTP/1.1 204")
+    finally:
+        made.close()
+
+
+def test_a_taken_port_is_an_error_at_once(serving, application):
+    with pytest.raises(OSError, match="in use"):
+        server.serve(application, "127.0.0.1", serving.port, threads=1)
+
+
+class TestClose:
+    def test_the_port_is_free_again_and_no_thread_is_left(self, application):
+        before = set(threading.enumerate())
+        made = server.serve(application, "127.0.0.1", 0, threads=3)
+        made.close()
+        made.close()
+        again = server.serve(application, "127.0.0.1", made.port, threads=3)
+        again.close()
+        deadline = time.monotonic() + 10
+        while (left := set(threading.enumerate()) - before) and time.monotonic() < deadline:
+            for thread in left:
+                thread.join(0.1)
+        assert not left
+
+    def test_a_running_request_is_answered_first(self, serving, connect, things):
+        got = []
+        asking = threading.Thread(target=lambda: got.append(connect(serving.port).get("/slow")))
+        asking.start()
+        assert things.entered.wait(10)
+        closing = threading.Thread(target=serving.close, args=(20,))
+        closing.start()
+        things.leave.set()
+        closing.join(20)
+        asking.join(20)
+        assert got == [{"slow": True}]
+
+    def test_new_connections_are_refused_while_a_request_still_runs(self, serving, raw, things):
+        sock = raw()
+        sock.sendall(head("GET /slow HTTP/1.1", "Host: x"))
+        assert things.entered.wait(10)
+        closing = threading.Thread(target=serving.close, args=(20,))
+        closing.start()
+        deadline = time.monotonic() + 10
+        refused = False
+        while not refused and time.monotonic() < deadline:
+            try:
+                socket.create_connection(("127.0.0.1", serving.port), timeout=1).close()
+            except ConnectionError as exc:  # one in the queue of a port that closes is reset
+                refused = isinstance(exc, ConnectionRefusedError)
+        things.leave.set()
+        closing.join(20)
+        assert refused
+
+    def test_a_request_that_never_ends_does_not_hold_it(self, serving, raw, things):
+        sock = raw()
+        sock.sendall(head("GET /slow HTTP/1.1", "Host: x"))
+        assert things.entered.wait(10)
+        serving.close(timeout_s=0.4)
+        assert sock.recv(1) == b""
+        things.leave.set()
+
+    def test_idle_connections_are_ended(self, serving, raw):
+        sock = raw()
+        sock.sendall(head("DELETE /things HTTP/1.1", "Host: x"))
+        assert sock.recv(1000).startswith(b"HTTP/1.1 204")
+        serving.close()
+        assert sock.recv(1) == b""
+
+    def test_a_reader_who_does_not_read_is_cut(self, serving, raw):
+        sock = raw()
+        sock.sendall(head("GET /big HTTP/1.1", "Host: x"))
+        assert sock.recv(20).startswith(b"HTTP/1.1 200")
+        serving.close(timeout_s=0.4)
+        received = 0
+        with pytest.raises(OSError):
+            while chunk := sock.recv(1 << 20):
+                received += len(chunk)
+            raise ConnectionError("ended early")
+        assert received < 64 * 1024 * 1024
+
+    def test_a_handler_that_outlives_the_server_ends_in_peace(self, application, things, caplog):
+        before = set(threading.enumerate())
+        made = server.serve(application, "127.0.0.1", 0, threads=1)
+        with socket.create_connection(("127.0.0.1", made.port), timeout=20) as sock:
+            sock.sendall(head("GET /slow HTTP/1.1", "Host: x"))
+            assert things.entered.wait(10)
+            made.close(timeout_s=0.2)
+        things.leave.set()
+        for thread in set(threading.enumerate()) - before:
+            thread.join(20)
+        assert [r for r in caplog.records if r.levelno >= logging.ERROR] == []
+
+    @pytest.mark.timeout(60)
+    def test_a_refused_sender_does_not_hold_it(self, serving, raw, monkeypatch):
+        monkeypatch.setattr(server, "_LINGER_S", 1000)
+        sock = raw()
+        sock.sendall(head("POST /things HTTP/1.1", "Host: x", f"Content-Length: {HUNDRED_MIB}"))
+        assert answer(sock)[0] == 413
+        serving.close(timeout_s=1000)
+        assert not serving._thread.is_alive()
+
+
+def test_many_clients_at_once_are_all_answered(serving, connect):
+    client = connect(serving.port)
+    answers = []
+
+    def ask(number: int) -> None:
+        for _ in range(10):
+            answers.append(client.post("/things", {"name": str(number)})["name"] == str(number))
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [True] * 300
