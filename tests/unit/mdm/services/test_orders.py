@@ -1,7 +1,8 @@
 """Orders: made from the database alone, for whom they concern, only when they changed."""
 
 from appliance.domain import model
-from appliance.mdm.services import orders
+from appliance.mdm import bodies
+from appliance.mdm.services import orders, volumes
 
 
 def _sds_orders(cluster, sds, revision):
@@ -88,6 +89,16 @@ def test_a_client_is_told_of_the_turn_and_given_no_map_in_it(cluster):
         (order,) = orders.for_sdc(tx, cluster.sdcs[0].id).mappings
     assert order.open_generation == 3
     assert order.map is None
+
+
+def test_a_map_is_no_longer_than_its_legs_before_the_turn_of_a_growth(cluster):
+    name = cluster.mapped()
+    before = cluster.row(name).size
+    volumes.update(cluster.ctx, "test", name, bodies.VolumeChange(size_bytes=2 * before))
+    with cluster.ctx.uow.read() as tx:
+        (order,) = orders.for_sdc(tx, cluster.sdcs[0].id).mappings
+    assert order.map.generation == cluster.map_of().generation  # no turn yet: servers of before
+    assert (order.map.size, order.size) == (before, before)
 
 
 def test_a_map_names_the_incarnation_it_is_for_and_no_other(new_cluster):
