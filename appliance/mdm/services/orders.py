@@ -210,7 +210,7 @@ def _mapping_order(
         mapping_id=mapping.id,
         volume_id=volume.id,
         volume_name=volume.name,
-        size=volume.size,
+        size=served_size(volume),
         read_only=mapping.read_only,
         backend=mapping.backend,
         wanted=mapping.wanted,
@@ -247,6 +247,13 @@ def written_legs(volume: models.Volume) -> list[models.VolumeLeg]:
     return [leg for leg in volume.legs if leg.device_id in devices]
 
 
+def served_size(volume: models.Volume) -> int:
+    """What a client may address: a volume that grew keeps its old size until every data server
+    is one that was started with the new one, which takes a turn. Bytes."""
+    sizes = [leg.size for leg in written_legs(volume) if leg.size]
+    return min([volume.size, *sizes])
+
+
 def client_map(
     volume: models.Volume, incarnation_id: str, places: dict[str, models.Sds | models.Sdc]
 ) -> model.VolumeMap:
@@ -257,7 +264,7 @@ def client_map(
     return model.VolumeMap(
         volume_id=volume.id,
         name=volume.name,
-        size=volume.size,
+        size=served_size(volume),
         thin=volume.thin,
         generation=volume.generation,
         version=volume.map_version,
