@@ -27,10 +27,11 @@ if [ -n "$missing" ]; then
         fi
         as_root="sudo"
     fi
-    $as_root apt-get update -q
+    # A machine that has just started may be installing updates: wait for it.
+    $as_root apt-get -o DPkg::Lock::Timeout=300 update -q
     # shellcheck disable=SC2086  # one word for each package
     $as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -q -y --no-install-recommends $missing
+        apt-get -o DPkg::Lock::Timeout=300 install -q -y --no-install-recommends $missing
 fi
 
 # nbdkit loads Debian's own libpython, so everything else runs on that Python too.

@@ -76,21 +76,29 @@ class Ceph:
         self._conf = self._work / "ceph.conf"
         fsid = str(uuid.uuid4())
         self._conf.write_text(_CEPH_CONF.format(fsid=fsid, dir=self._work))
+        try:
+            self._start(fsid)
+        except BaseException:
+            self.close()
+            raise
+        os.environ["CEPH_CONF"] = str(self._conf)
+        self.engine = [
+            "--ioengine=rbd", "--clientname=admin", "--pool=rbd", "--rbdname=v1",
+        ]  # fmt: skip
+
+    def _start(self, fsid: str) -> None:
         monmap = str(self._work / "monmap")
         _run("monmaptool", "--create", "--add", "a", "127.0.0.1:6789", "--fsid", fsid, monmap)
         self._ceph("ceph-mon", "--mkfs", "-i", "a", "--monmap", monmap)
         self._ceph("ceph-mon", "-i", "a")
         for index in "01":
-            self._ceph("ceph", "osd", "new", str(uuid.uuid4()), index)
-            self._ceph("ceph-osd", "-i", index, "--mkfs")
+            osd = str(uuid.uuid4())
+            self._ceph("ceph", "osd", "new", osd, index)
+            self._ceph("ceph-osd", "-i", index, "--mkfs", "--osd-uuid", osd)
             self._ceph("ceph-osd", "-i", index)
         self._ceph("ceph-mgr", "-i", "x")
         self._ceph("ceph", "osd", "pool", "create", "rbd", "32", "32", "replicated")
         self._ceph("rbd", "create", "--size", "1G", "rbd/v1")
-        os.environ["CEPH_CONF"] = str(self._conf)
-        self.engine = [
-            "--ioengine=rbd", "--clientname=admin", "--pool=rbd", "--rbdname=v1",
-        ]  # fmt: skip
 
     def _ceph(self, program: str, *arguments: str) -> None:
         _run(program, "-c", str(self._conf), *arguments)
@@ -138,9 +146,11 @@ def _nbdkit(*arguments: str) -> subprocess.Popen[bytes]:
 
 
 def _run(*command: str) -> None:
-    subprocess.run(
-        command, check=True, timeout=120, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    done = subprocess.run(
+        command, check=False, timeout=120, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: exit code {done.returncode}: {done.stderr[-800:]}")
 
 
 def _until(condition: Callable[[], bool], limit_s: float = 10.0) -> None:
