@@ -4,25 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from tests.fakes import sdc_host, sdc_mdm, sdc_process
-
-
-@pytest.fixture
-def mdm() -> Iterator[sdc_mdm.SdcMdm]:
-    made = sdc_mdm.SdcMdm()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def agent(tmp_path: Path, mdm: sdc_mdm.SdcMdm) -> Iterator[sdc_process.AgentProcess]:
-    with sdc_process.running(tmp_path, mdm) as made:
-        yield made
 
 
 def test_it_registers_attaches_and_detaches(
