@@ -163,7 +163,7 @@ def test_a_second_agent_on_the_same_folder_is_refused(
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert found.returncode == 4
-    assert "another agent works on" in found.stderr
+    assert "another SDC agent works on" in found.stderr
 
 
 def test_a_run_dir_too_long_for_sockets_is_said_at_the_start(tmp_path: Path) -> None:
