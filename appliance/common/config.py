@@ -4,6 +4,7 @@ Drop-ins are TOML files ``<dir>/*.conf`` read in name order, then ``--set key=va
 key or a value of the wrong type stops the start and names file and key.
 """
 
+import argparse
 import dataclasses
 import json
 import tomllib
@@ -15,6 +16,30 @@ from typing import Any, TypeVar
 from appliance.common import errors
 
 T = TypeVar("T")
+
+
+def options(role: str, description: str) -> argparse.ArgumentParser:
+    """The options of every role's process; what they give is ``config_dir``, ``set`` (for
+    ``load``) and ``show_config``."""
+    parser = argparse.ArgumentParser(prog=f"basalt-{role}", description=description)
+    parser.add_argument(
+        "--config-dir",
+        type=Path,
+        default=Path(f"/etc/basalt/{role}.d"),
+        metavar="DIR",
+        help="folder with configuration files *.conf (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override one setting; may be given several times",
+    )
+    parser.add_argument(
+        "--show-config", action="store_true", help="print the settings in force and exit"
+    )
+    return parser
 
 
 def load(cls: type[T], directory: Path | None, sets: Sequence[str] = ()) -> T:

@@ -53,24 +53,7 @@ def _restore(data_dir: Path, source: Path) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="basalt-mdm", description="Basalt's metadata manager")
-    parser.add_argument(
-        "--config-dir",
-        type=Path,
-        default=Path("/etc/basalt/mdm.d"),
-        metavar="DIR",
-        help="folder with configuration files *.conf (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override one setting; may be given several times",
-    )
-    parser.add_argument(
-        "--show-config", action="store_true", help="print the settings in force and exit"
-    )
+    parser = configs.options("mdm", "Basalt's metadata manager")
     commands = parser.add_subparsers(dest="command", title="commands", metavar="")
     restore = commands.add_parser("restore", help="put a backup in place while no MDM runs")
     restore.add_argument("--data-dir", type=Path, required=True, metavar="DIR")

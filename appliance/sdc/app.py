@@ -1,19 +1,18 @@
 """Puts the SDC agent together; nothing is wired anywhere else. Called by ``__main__``."""
 
 import logging
-import resource
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from appliance.common import clock, daemon, errors
+from appliance.agent import identity, process
+from appliance.common import clock, daemon
 from appliance.rest import server
 from appliance.sdc import (
     agent,
     config,
     control,
     ground,
-    identity,
     mappings,
     plugin_process,
 )
@@ -27,13 +26,13 @@ def run(cfg: config.Config, stop: threading.Event) -> None:
 
     Plugins and devices outlive it: the next agent takes them up.
     """
-    _raise_descriptor_limit()
+    process.raise_descriptor_limit()
     plugin_process.check_run_dir(cfg.run_dir)
     cfg.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     if cfg.plugin_log_dir:
         Path(cfg.plugin_log_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
-    boot_id = _boot_id(cfg)
-    store = identity.Store(cfg.data_dir)
+    boot_id = process.boot_id(cfg.boot_id_file)
+    store = identity.Store(cfg.data_dir, "sdc")
     wake = _Late()
     held = mappings.Mappings(make_ground(cfg, boot_id, wake))
     held_agent = agent.Agent(cfg, store, held, boot_id)
@@ -91,20 +90,3 @@ class _Late:
 
 def _nothing() -> None:
     """Before there is a loop nobody need be woken."""
-
-
-def _boot_id(cfg: config.Config) -> str:
-    try:
-        return cfg.boot_id_file.read_text(encoding="ascii").strip()
-    except OSError as exc:
-        raise errors.BadConfig(
-            file="configuration",
-            key="boot_id_file",
-            why=f"{cfg.boot_id_file} cannot be read: {exc.strerror}",
-        ) from exc
-
-
-def _raise_descriptor_limit() -> None:
-    """Each mapping takes a few descriptors; the soft limit of 1024 is meant for select(2)."""
-    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -3,19 +3,16 @@
 It names processes and a block device, so it is good for one boot of the host only.
 """
 
-import contextlib
 import dataclasses
-import json
 import logging
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from appliance.common import errors
-from appliance.protocol import codec
+from appliance.common import durable, errors
+from appliance.protocol import record_file
 from appliance.sdc import processes
 from appliance.sdc.attach import interface
 
@@ -59,7 +56,7 @@ class Folder:
     def save(self, record: Record) -> None:
         """Atomic. Not synced: after a crash of the host the record is worth nothing."""
         self.make()
-        replace_file(self.path / _FILE, json.dumps(codec.to_json(record)).encode(), sync=False)
+        durable.replace_file(self.path / _FILE, record_file.to_bytes(record), sync=False)
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
@@ -85,32 +82,9 @@ def load_all(run_dir: Path, boot_id: str) -> Iterator[Record]:
         return
     for file in sorted(run_dir.glob(f"*/{_FILE}")):
         try:
-            record = codec.from_json(Record, json.loads(file.read_bytes()))
-        except (OSError, ValueError, errors.Invalid) as exc:
+            record = record_file.read(file, Record)
+        except (OSError, errors.Damaged) as exc:
             logger.warning("record_unreadable file=%s why=%s", file, exc)
             continue
         if record.boot_id == boot_id and record.mapping_id == file.parent.name:
             yield record
-
-
-def replace_file(path: Path, data: bytes, sync: bool = True) -> None:
-    """Give ``path`` (0600) the content ``data``: the old one or the new one, never a part.
-
-    With ``sync`` it is durable on return. Raises OSError; then the old content is still there.
-    """
-    temporary = path.with_name(path.name + ".tmp")
-    with contextlib.suppress(FileNotFoundError):
-        temporary.unlink()
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(data)
-        file.flush()
-        if sync:
-            os.fsync(file.fileno())
-    temporary.rename(path)
-    if sync:
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

@@ -10,8 +10,9 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.common import errors
-from appliance.sds import durable
+from appliance.common import durable, errors
+from appliance.protocol import record_file
+from appliance.sds import allocation
 
 LABEL = "basalt.json"
 VOLUMES = "volumes"
@@ -94,7 +95,7 @@ def _label(path: Path) -> Label | None:
         # Tell "not there" from "no directory".
         raise NotADirectoryError(path) if path.exists() else FileNotFoundError(path)
     try:
-        return durable.read_record(path / LABEL, Label)
+        return record_file.read(path / LABEL, Label)
     except FileNotFoundError:
         return None
     except errors.Damaged as exc:
@@ -137,7 +138,7 @@ def _check_able(path: Path) -> None:
         fd = os.open(path, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
         try:
             os.pwrite(fd, secrets.token_bytes(8192), 0)
-            durable.punch_hole(fd, 0, 4096)
+            allocation.punch_hole(fd, 0, 4096)
             os.fsync(fd)
         finally:
             os.close(fd)
@@ -152,4 +153,4 @@ def _check_able(path: Path) -> None:
 def _write_label(path: Path, label: Label) -> None:
     # Should another agent be quicker, its label decides.
     with contextlib.suppress(FileExistsError):
-        durable.create_file(path / LABEL, durable.record_bytes(label))
+        durable.create_file(path / LABEL, record_file.to_bytes(label))

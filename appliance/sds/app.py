@@ -1,11 +1,11 @@
 """Puts the SDS agent together; nothing is wired anywhere else. Called by ``__main__``."""
 
 import logging
-import resource
 import threading
 from concurrent import futures
 
-from appliance.common import clock, daemon, errors
+from appliance.agent import process
+from appliance.common import clock, daemon
 from appliance.rest import server
 from appliance.sds import (
     agent,
@@ -35,8 +35,8 @@ def run(settings: config.Config, stop: threading.Event) -> None:
 
     All data servers end with it; the devices keep everything.
     """
-    _raise_descriptor_limit()
-    boot_id = _boot_id(settings)
+    process.raise_descriptor_limit()
+    boot_id = process.boot_id(settings.boot_id_file)
     store = registry.Registry(settings.data_dir)
     starter = processes.Starter()
     served = exports.Exports(
@@ -89,18 +89,3 @@ def run(settings: config.Config, stop: threading.Event) -> None:
     held_agent.close()
     store.close()
     logger.info("stopped")
-
-
-def _boot_id(settings: config.Config) -> str:
-    try:
-        return settings.boot_id_file.read_text(encoding="ascii").strip()
-    except OSError as exc:
-        raise errors.BadConfig(
-            file="boot_id_file", key=str(settings.boot_id_file), why=exc.strerror or "unreadable"
-        ) from exc
-
-
-def _raise_descriptor_limit() -> None:
-    """Each leg takes a few descriptors; the soft limit of 1024 is meant for select(2)."""
-    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -15,8 +15,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from appliance.agent import identity
 from appliance.common import errors
-from appliance.sds import processes, registry, replica_store
+from appliance.sds import processes, replica_store
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class Exports:
             why = f"longer than {RUN_DIR_LIMIT} bytes, too long for the path of a Unix socket"
             raise errors.BadConfig(file="run_dir", key=str(run_dir), why=why)
         run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock_fd = registry.hold_alone(run_dir)
+        self._lock_fd = identity.hold_alone(run_dir, "sds")
         for entry in list(os.scandir(run_dir)):
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path)

@@ -14,10 +14,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.common import errors
+from appliance.common import durable, errors
 from appliance.domain import intents, layout, model
-from appliance.protocol import messages
-from appliance.sds import durable
+from appliance.protocol import messages, record_file
+from appliance.sds import allocation
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Replica:
     def read(self) -> VolumeFile | None:
         """What is durable, None if there is no folder. Raises errors.Damaged."""
         try:
-            return durable.read_record(self.folder / "volume.json", VolumeFile)
+            return record_file.read(self.folder / "volume.json", VolumeFile)
         except FileNotFoundError as exc:
             if self.folder.exists():
                 raise errors.Damaged(
@@ -93,7 +93,7 @@ class Replica:
 
     def write(self, volume: VolumeFile) -> None:
         """Make ``volume`` durable in volume.json."""
-        durable.replace_file(self.folder / "volume.json", durable.record_bytes(volume))
+        durable.replace_file(self.folder / "volume.json", record_file.to_bytes(volume))
 
     def grow(self, size: int) -> None:
         """Make ``data`` at least ``size`` bytes long, durably. It never gets shorter."""
@@ -146,7 +146,7 @@ class Replica:
         for file in files:
             present = file.stat().st_size if file.exists() else 0
             if present < length:
-                durable.write_zeroes(file, length, start=present)
+                allocation.write_zeroes(file, length, start=present)
         durable.sync_dir(self.folder)
 
     def remove_intents(self, incarnations: Collection[str]) -> None:

@@ -5,14 +5,13 @@ change one, remove its file and start the MDM again.
 """
 
 import hashlib
-import os
 import secrets
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 
-from appliance.common import errors
+from appliance.common import durable, errors
 from appliance.mdm import bodies, shapes
 from appliance.mdm.db import models, unit_of_work
 from appliance.mdm.services import context, pages, refs
@@ -40,7 +39,7 @@ def ensure_files(uow: unit_of_work.UnitOfWork, data_dir: Path) -> None:
                 tx.session.delete(row)
                 tx.session.flush()
             token = secrets.token_urlsafe(32)
-            _write(path, token)
+            durable.replace_file(path, token.encode() + b"\n")
             _add(tx, name, role, token)
 
 
@@ -96,24 +95,6 @@ def _holds(path: Path, row: models.Token) -> bool:
     except (FileNotFoundError, UnicodeDecodeError):
         return False
     return secrets.compare_digest(hashed(token), row.hash)
-
-
-def _write(path: Path, token: str) -> None:
-    """Durably, and never readable for others, not even for a moment."""
-    temporary = path.with_name(path.name + ".new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(descriptor, token.encode() + b"\n")
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    temporary.rename(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def check_file_modes(data_dir: Path) -> None:

@@ -2,7 +2,7 @@
 device shows the file as a disk.
 
 What nbdfuse 1.14.2 (Debian 12) and a 6.18 kernel do with it, seen in the plugin's own counters
-(tests/integration/test_sdc_fuse_loop.py keeps it so): fsync, fdatasync and an O_SYNC write end
+(tests/integration/sdc/test_fuse_loop.py keeps it so): fsync, fdatasync and an O_SYNC write end
 in one NBD flush each; FALLOC_FL_PUNCH_HOLE in NBD trim; FALLOC_FL_ZERO_RANGE in NBD write-zeroes
 that may trim; a write reaches the server before it returns (no write-back cache). syncfs does
 nothing, so it is never relied on. The loop device is a write-back disk (a file system's flush

@@ -7,8 +7,9 @@ still known here when the source is gone (R8).
 from collections.abc import Callable
 from pathlib import Path
 
+from appliance.common import durable
 from appliance.domain import intents
-from appliance.sds import ballast, copy_job, durable, replica_store
+from appliance.sds import ballast, copy_job, replica_store
 
 #: Reads one intent file of a source: (index of the column in the order, export name) → bytes.
 ReadRemote = Callable[[int, str], bytearray]

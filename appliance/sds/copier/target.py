@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from appliance.sds import durable
+from appliance.sds import allocation
 
 
 class Target:
@@ -26,9 +26,9 @@ class Target:
     def write_zeroes(self, offset: int, length: int) -> None:
         """Make the range read as zeroes: without blocks if the volume is thin."""
         if self._thin:
-            durable.punch_hole(self._fd, offset, length)
+            allocation.punch_hole(self._fd, offset, length)
         else:
-            durable.zero_range(self._fd, offset, length)
+            allocation.zero_range(self._fd, offset, length)
 
     def is_hole(self, offset: int, length: int) -> bool:
         """Whether the range holds no data, so that it reads as zeroes."""

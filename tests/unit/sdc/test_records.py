@@ -45,14 +45,3 @@ def test_a_change_is_on_disk_before_it_counts(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="exists"):
         book.write(detached=False)
     assert book.record == changed
-
-
-@pytest.mark.parametrize("sync", [True, False])
-def test_a_file_is_replaced_whole_and_private(tmp_path: Path, sync: bool) -> None:
-    file = tmp_path / "f"
-    (tmp_path / "f.tmp").write_text("left over")
-    for data in (b"one", b"two"):
-        records.replace_file(file, data, sync=sync)
-        assert file.read_bytes() == data
-    assert file.stat().st_mode & 0o777 == 0o600
-    assert [entry.name for entry in tmp_path.iterdir()] == ["f"]

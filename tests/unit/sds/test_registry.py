@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.agent import identity
 from appliance.common import errors
 from appliance.sds import registry
 
@@ -11,9 +12,9 @@ from appliance.sds import registry
 def test_everything_comes_back_after_a_restart(tmp_path: Path) -> None:
     first = registry.Registry(tmp_path / "data")
     assert (first.identity, first.term, first.devices()) == (None, 0, {})
-    identity = registry.Identity("i", "s", "c")
+    me = identity.Identity("i", "s", "c")
     device = registry.KnownDevice("/d", failed="EIO")
-    first.save_identity(identity)
+    first.save_identity(me)
     first.save_term(7)
     first.save_device("dd", device)
     first.save_device("de", registry.KnownDevice("/e"))
@@ -21,7 +22,7 @@ def test_everything_comes_back_after_a_restart(tmp_path: Path) -> None:
     first.forget_device("never known")
     first.close()
     second = registry.Registry(tmp_path / "data")
-    assert (second.identity, second.term, second.devices()) == (identity, 7, {"dd": device})
+    assert (second.identity, second.term, second.devices()) == (me, 7, {"dd": device})
     assert (tmp_path / "data" / "identity.json").stat().st_mode & 0o777 == 0o600
     second.close()
 

@@ -4,25 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from tests.fakes import sdc_host, sdc_mdm, sdc_process
-
-
-@pytest.fixture
-def mdm() -> Iterator[sdc_mdm.SdcMdm]:
-    made = sdc_mdm.SdcMdm()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def agent(tmp_path: Path, mdm: sdc_mdm.SdcMdm) -> Iterator[sdc_process.AgentProcess]:
-    with sdc_process.running(tmp_path, mdm) as made:
-        yield made
 
 
 def test_it_registers_attaches_and_detaches(
@@ -179,7 +163,7 @@ def test_a_second_agent_on_the_same_folder_is_refused(
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert found.returncode == 4
-    assert "another agent works on" in found.stderr
+    assert "another SDC agent works on" in found.stderr
 
 
 def test_a_run_dir_too_long_for_sockets_is_said_at_the_start(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,12 +10,6 @@ import pytest
 from tests.fakes import sdc_host, sdc_tools
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[sdc_host.SdcHost]:
-    with sdc_host.SdcHost(tmp_path) as made:
-        yield made
 
 
 def test_a_volume_is_mapped_used_and_unmapped_cleanly(

@@ -5,7 +5,6 @@ import errno
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,12 +12,6 @@ import pytest
 from tests.fakes import sdc_host, sdc_tools
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[sdc_host.SdcHost]:
-    with sdc_host.SdcHost(tmp_path) as made:
-        yield made
 
 
 def test_a_plugin_that_dies_is_replaced_with_its_device(host: sdc_host.SdcHost) -> None:

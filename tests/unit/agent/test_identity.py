@@ -2,29 +2,29 @@ from pathlib import Path
 
 import pytest
 
+from appliance.agent import identity
 from appliance.common import errors
-from appliance.sdc import identity
 
 
 def test_identity_and_term_are_kept(tmp_path: Path) -> None:
-    store = identity.Store(tmp_path / "data")
+    store = identity.Store(tmp_path / "data", "sdc")
     assert (store.identity, store.term) == (None, 0)
     me = identity.Identity("id", "secret", "cluster")
     store.save_identity(me)
     store.save_term(7)
     store.close()
-    again = identity.Store(tmp_path / "data")
+    again = identity.Store(tmp_path / "data", "sdc")
     assert (again.identity, again.term) == (me, 7)
     again.close()
     assert (tmp_path / "data" / "identity.json").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_folder_has_one_agent(tmp_path: Path) -> None:
-    store = identity.Store(tmp_path)
-    with pytest.raises(errors.Conflict, match="another agent"):
-        identity.Store(tmp_path)
+    store = identity.Store(tmp_path, "sds")
+    with pytest.raises(errors.Conflict, match="another SDS agent"):
+        identity.Store(tmp_path, "sds")
     store.close()
-    identity.Store(tmp_path).close()
+    identity.Store(tmp_path, "sds").close()
 
 
 @pytest.mark.parametrize(("name", "text"), [("identity.json", "{"), ("identity.json", '{"id":1}'),
@@ -32,5 +32,5 @@ def test_a_folder_has_one_agent(tmp_path: Path) -> None:
 def test_damaged_files_are_said_and_not_overwritten(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(errors.Damaged, match=name):
-        identity.Store(tmp_path)
+        identity.Store(tmp_path, "sds")
     assert (tmp_path / name).read_text() == text

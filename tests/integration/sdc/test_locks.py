@@ -1,7 +1,5 @@
 """Range locks over the client's control port, as a copier asks for them (R8)."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import nbd
@@ -10,19 +8,6 @@ import pytest
 from appliance.common import errors, units
 from appliance.protocol import codec, messages
 from tests.fakes import sdc_mdm, sdc_process
-
-
-@pytest.fixture
-def mdm() -> Iterator[sdc_mdm.SdcMdm]:
-    made = sdc_mdm.SdcMdm()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def agent(tmp_path: Path, mdm: sdc_mdm.SdcMdm) -> Iterator[sdc_process.AgentProcess]:
-    with sdc_process.running(tmp_path, mdm) as made:
-        yield made
 
 
 @pytest.fixture

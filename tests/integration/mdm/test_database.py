@@ -20,14 +20,6 @@ MIB = running_mdm.MIB
 V1 = "/api/v1"
 
 
-@pytest.fixture
-def mdm(tmp_path: Path) -> Iterator[running_mdm.RunningMdm]:
-    running = running_mdm.RunningMdm(tmp_path / "mdm")
-    running.build()
-    yield running
-    running.close()
-
-
 def basalt_mdm(*words: str) -> subprocess.CompletedProcess[str]:
     """``basalt-mdm`` as a process of its own, to its end."""
     command = [sys.executable, "-m", "appliance.mdm", *words]

@@ -1,0 +1,59 @@
+"""The process of an agent: options and configuration, signals, and what it asks of its host."""
+
+import resource
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from appliance.agent import identity
+from appliance.common import config, daemon, errors, log
+from appliance.protocol import status
+
+
+class Settings(Protocol):
+    """What of a role's configuration is used here."""
+
+    @property
+    def log_level(self) -> str: ...
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def main(
+    role: identity.Role,
+    settings_class: type[S],
+    run: Callable[[S, threading.Event], None],
+    argv: Sequence[str] | None,
+) -> int:
+    """Read options and configuration, then ``run`` until a signal. Exit status: protocol.status."""
+    given = config.options(role, f"The {role.upper()} agent of Basalt.").parse_args(argv)
+    try:
+        settings = config.load(settings_class, given.config_dir, given.set)
+        if given.show_config:
+            print(config.show(settings))
+            return 0
+        log.setup(role, settings.log_level)
+        run(settings, daemon.stop_event_on_signals())
+    except (errors.BasaltError, OSError) as exc:
+        print(f"basalt-{role}: {exc}", file=sys.stderr)
+        return status.meaning(exc).exit
+    return 0
+
+
+def boot_id(file: Path) -> str:
+    """What changes at each boot of this host. Raises errors.BadConfig."""
+    try:
+        return file.read_text(encoding="ascii").strip()
+    except OSError as exc:
+        raise errors.BadConfig(
+            file="configuration", key="boot_id_file", why=f"{file} cannot be read: {exc.strerror}"
+        ) from exc
+
+
+def raise_descriptor_limit() -> None:
+    """A leg or a mapping takes a few descriptors; the soft limit of 1024 is for select(2)."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
