@@ -150,7 +150,9 @@ def _run(*command: str) -> None:
         command, check=False, timeout=120, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}: exit code {done.returncode}: {done.stderr[-800:]}")
+        raise RuntimeError(
+            f"{' '.join(command)}: exit code {done.returncode}: {done.stderr[-800:]}"
+        )
 
 
 def _until(condition: Callable[[], bool], limit_s: float = 10.0) -> None:
