@@ -143,6 +143,17 @@ def test_event_list_shows_the_newest_last_and_no_more_than_asked(ask: Ask) -> No
     assert [item["seq"] for item in ask("event", "list", "--kind", "volume.created")] == [1, 4]
 
 
+def test_event_list_asks_once_for_the_newest_and_page_by_page_for_all(
+    ask: Ask, mdm: fake_mdm_api.FakeMdmApi
+) -> None:
+    one = mdm.objects["events"][0]
+    mdm.objects["events"] = [one | {"seq": seq} for seq in range(1, 120)]
+    assert [item["seq"] for item in ask("event", "list")] == list(range(70, 120))
+    assert len(mdm.requests) == 1
+    assert [item["seq"] for item in ask("event", "list", "--all")] == list(range(1, 120))
+    assert [item["seq"] for item in ask("event", "list", "--all", "--after", "117")] == [118, 119]
+
+
 def test_job_wait_returns_when_it_is_done(basalt: Basalt) -> None:
     done = basalt("job", "wait", SHOWN["job"])
     assert done.exit_code == 0
