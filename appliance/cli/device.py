@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from appliance.cli import command, output, waiting
+from appliance.cli import command, output, verbs, waiting
 from appliance.cli.session import Session
 from appliance.common import errors
 
@@ -50,22 +50,8 @@ def list_(session: Session, sds: str | None) -> None:
     items = session.items("devices")
     if sds is not None:
         items = [item for item in items if sds in (item["sds"], item["sds_id"])]
-    if session.json:
-        output.emit_json(items)
-        return
-    rows = [
-        (
-            item["id"],
-            item["sds"],
-            item["pool"],
-            item["state"],
-            output.size(item["capacity_bytes"]),
-            output.size(item["free_bytes"]),
-            item["path"],
-        )
-        for item in items
-    ]
-    output.table(["id", "sds", "pool", "state", ">capacity", ">free", "path"], rows)
+    headings = ["id", "sds", "pool", "state", ">capacity", ">free", "path"]
+    output.listed(session.json, items, headings, _row)
 
 
 @device.command()
@@ -74,29 +60,48 @@ def list_(session: Session, sds: str | None) -> None:
 def show(session: Session, ref: str) -> None:
     """One device."""
     item = session.get("devices", ref)
-    if session.json:
-        output.emit_json(item)
-        return
-    output.details(
+    output.shown(
+        session.json,
+        item,
         [
             ("Id", item["id"]),
             ("SDS", item["sds"]),
             ("Path", item["path"]),
             ("Pool", item["pool"]),
             ("Media", item["media"]),
-            ("State", output.reason(item["state"], item["reason"])),
+            ("State", output.reason(_state(item), item["reason"])),
             ("Capacity", output.size(item["capacity_bytes"])),
             ("Free", output.size(item["free_bytes"])),
             ("Limit", output.size(item["limit_bytes"]) if item["limit_bytes"] else "none"),
-        ]
+        ],
     )
 
 
-@device.command()
-@click.argument("ref", type=_REF, metavar="ID")
-@command.yes_option
-@click.pass_obj
-def remove(session: Session, ref: str, yes: bool) -> None:
-    """Give a device without data back to its server."""
-    command.confirm(f"Remove device {ref} from the cluster?", yes)
-    output.changed(session.json, session.delete("devices", ref), f"removed device {ref}")
+verbs.delete(
+    device,
+    "devices",
+    "Give a device without data back to its server.",
+    "device",
+    verb="remove",
+    question="Remove device {ref} from the cluster?",
+    field="id",
+)
+
+
+def _state(item: dict[str, Any]) -> str:
+    """What its server said last is worth nothing while the server is down."""
+    if item["state"] == "ok" and item["reach"] == "down":
+        return "unreachable"
+    return str(item["state"])
+
+
+def _row(item: dict[str, Any]) -> tuple[object, ...]:
+    return (
+        item["id"],
+        item["sds"],
+        item["pool"],
+        _state(item),
+        output.size(item["capacity_bytes"]),
+        output.size(item["free_bytes"]),
+        item["path"],
+    )

@@ -1,6 +1,5 @@
 """``basalt event``: every change of the cluster: who, what, when, under which request."""
 
-import collections
 import json
 import time
 from collections.abc import Iterable
@@ -21,32 +20,30 @@ def event() -> None:
 
 @event.command("list")
 @click.option("--subject", help="Only those of this object (name or id).")
-@click.option("--kind", help="Only this kind, such as volume.created.")
+@click.option("--kind", help="Only this kind, such as volume_created.")
 @click.option("--after", type=click.IntRange(min=0), metavar="SEQ", help="Only newer than this.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True,
               help="At most so many, the newest.")  # fmt: skip
+@click.option("--all", "everything", is_flag=True, help="However many there are.")
 @click.option("--follow", "-f", is_flag=True, help="Go on with each new one, until Ctrl-C.")
 @click.pass_obj
 def list_(
-    session: Session,
-    subject: str | None,
-    kind: str | None,
-    after: int | None,
-    limit: int,
-    follow: bool,
+    session: Session, /, after: int | None, limit: int, everything: bool, follow: bool, **words: Any
 ) -> None:
     """Events, the newest last."""
-    newest: collections.deque[dict[str, Any]] = collections.deque(maxlen=limit)
-    for page in session.pages("events", subject=subject, kind=kind, after=after):
-        newest.extend(page)
+    if everything:
+        found = session.items("events", after=after, **words)
+    else:
+        newest = session.get("events", order="desc", limit=limit, after=after, **words)
+        found = newest["items"][::-1]
     if session.json and not follow:
-        output.emit_json(list(newest))
+        output.emit_json(found)
         return
-    _print(newest, session.json)
-    seen = newest[-1]["seq"] if newest else after
+    _print(found, session.json)
+    seen = found[-1]["seq"] if found else after
     while follow:
         time.sleep(_FOLLOW_POLL_S)
-        items = session.items("events", subject=subject, kind=kind, after=seen)
+        items = session.items("events", after=seen, **words)
         _print(items, session.json)
         seen = items[-1]["seq"] if items else seen
 

@@ -2,10 +2,8 @@
 
 import click
 
-from appliance.cli import command, output
+from appliance.cli import command, output, verbs
 from appliance.cli.session import Session
-
-_REF = command.Ref("fault-sets")
 
 
 @click.group("fault-set", cls=command.Group)
@@ -27,41 +25,23 @@ def create(session: Session, name: str, domain: str) -> None:
 @click.pass_obj
 def list_(session: Session) -> None:
     """All fault sets."""
-    items = session.items("fault-sets")
-    if session.json:
-        output.emit_json(items)
-    else:
-        rows = [(item["name"], item["domain"], item["id"]) for item in items]
-        output.table(["name", "domain", "id"], rows)
+    output.listed(
+        session.json,
+        session.items("fault-sets"),
+        ["name", "domain", "id"],
+        lambda item: (item["name"], item["domain"], item["id"]),
+    )
 
 
 @fault_set.command()
-@click.argument("ref", type=_REF)
+@click.argument("ref", type=command.Ref("fault-sets"))
 @click.pass_obj
 def show(session: Session, ref: str) -> None:
     """One fault set."""
     item = session.get("fault-sets", ref)
-    if session.json:
-        output.emit_json(item)
-    else:
-        output.details([("Name", item["name"]), ("Id", item["id"]), ("Domain", item["domain"])])
+    pairs = [("Name", item["name"]), ("Id", item["id"]), ("Domain", item["domain"])]
+    output.shown(session.json, item, pairs)
 
 
-@fault_set.command()
-@click.argument("ref", type=_REF)
-@click.argument("name")
-@click.pass_obj
-def rename(session: Session, ref: str, name: str) -> None:
-    """Give a fault set another name."""
-    made = session.patch("fault-sets", ref, body={"name": name})
-    output.changed(session.json, made, f"fault set {ref} is now {made['name']}")
-
-
-@fault_set.command()
-@click.argument("ref", type=_REF)
-@command.yes_option
-@click.pass_obj
-def delete(session: Session, ref: str, yes: bool) -> None:
-    """Delete an empty fault set."""
-    command.confirm(f"Delete fault set {ref}?", yes)
-    output.changed(session.json, session.delete("fault-sets", ref), f"deleted fault set {ref}")
+verbs.rename(fault_set, "fault-sets", "a fault set", "fault set")
+verbs.delete(fault_set, "fault-sets", "Delete an empty fault set.", "fault set")

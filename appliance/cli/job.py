@@ -21,11 +21,8 @@ def job() -> None:
 @click.pass_obj
 def list_(session: Session, state: str | None) -> None:
     """All jobs, or those of one state."""
-    items = session.items("jobs", state=state)
-    if session.json:
-        output.emit_json(items)
-    else:
-        output.table(["id", "kind", "subject", "state", ">done", "started"], rows(items))
+    headings = ["id", "kind", "subject", "state", ">done", "started"]
+    output.listed(session.json, session.items("jobs", state=state), headings, _row)
 
 
 @job.command()
@@ -34,10 +31,7 @@ def list_(session: Session, state: str | None) -> None:
 def show(session: Session, ref: str) -> None:
     """One job."""
     item = session.get("jobs", ref)
-    if session.json:
-        output.emit_json(item)
-    else:
-        _details(item)
+    output.shown(session.json, item, _details(item))
 
 
 @job.command()
@@ -63,41 +57,32 @@ def wait(session: Session, ref: str, limit_s: float) -> None:
         item = waiting.until(
             ask, lambda seen: seen["state"] != "running", f"job {ref}", limit_s, quiet=True
         )
-    if session.json:
-        output.emit_json(item)
-    else:
-        _details(item)
+    output.shown(session.json, item, _details(item))
     if item["state"] != "done":
         raise errors.Conflict(why=f"job {ref} {item['state']}: {item['detail']}")
 
 
-def rows(items: list[dict[str, Any]]) -> list[tuple[object, ...]]:
-    """Jobs as rows of a table; also for ``basalt status``."""
-    return [
-        (
-            item["id"],
-            item["kind"],
-            item["subject"],
-            item["state"],
-            output.percent(item["done_bytes"], item["total_bytes"]),
-            output.moment(item["started_at"]),
-        )
-        for item in items
-    ]
+def _row(item: dict[str, Any]) -> tuple[object, ...]:
+    return (
+        item["id"],
+        item["kind"],
+        item["subject"],
+        item["state"],
+        output.percent(item["done_bytes"], item["total_bytes"]),
+        output.moment(item["started_at"]),
+    )
 
 
-def _details(item: dict[str, Any]) -> None:
+def _details(item: dict[str, Any]) -> list[tuple[str, object]]:
     done, total = item["done_bytes"], item["total_bytes"]
     amount = f"{output.size(done)} of {output.size(total)} ({output.percent(done, total)})"
-    output.details(
-        [
-            ("Id", item["id"]),
-            ("Kind", item["kind"]),
-            ("Subject", f"{item['subject_kind']} {item['subject']}"),
-            ("State", item["state"]),
-            ("Progress", amount if total else ""),
-            ("Detail", item["detail"]),
-            ("Started", output.moment(item["started_at"])),
-            ("Finished", output.moment(item["finished_at"]) if item["finished_at"] else ""),
-        ]
-    )
+    return [
+        ("Id", item["id"]),
+        ("Kind", item["kind"]),
+        ("Subject", f"{item['subject_kind']} {item['subject']}"),
+        ("State", item["state"]),
+        ("Progress", amount if total else ""),
+        ("Detail", item["detail"]),
+        ("Started", output.moment(item["started_at"])),
+        ("Finished", output.moment(item["finished_at"]) if item["finished_at"] else ""),
+    ]

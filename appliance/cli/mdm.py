@@ -28,12 +28,13 @@ def backup(session: Session) -> None:
 @click.pass_obj
 def backups(session: Session) -> None:
     """Backups that lie on the MDM's disk."""
-    items = session.items("backups")
-    if session.json:
-        output.emit_json(items)
-    else:
-        rows = [(output.size(item["size_bytes"]), item["path"]) for item in items]
-        output.table([">size", "path"], rows, "none; make one: basalt mdm backup")
+    output.listed(
+        session.json,
+        session.items("backups"),
+        [">size", "path"],
+        lambda item: (output.size(item["size_bytes"]), item["path"]),
+        "none; make one: basalt mdm backup",
+    )
 
 
 @mdm.command()

@@ -8,7 +8,7 @@ import os
 import sys
 import textwrap
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TextIO
 
@@ -40,6 +40,9 @@ _STYLES = {
     "error": "bold red",
     "critical": "bold red",
 }
+
+
+_Pairs = Iterable[tuple[str, object]]
 
 
 def ascii_where_needed() -> None:
@@ -88,6 +91,28 @@ def changed(as_json: bool, answer: Any, text: str) -> None:
         line(text)
 
 
+def listed(
+    as_json: bool,
+    items: Sequence[Any],
+    columns: Sequence[str],
+    row: Callable[[Any], Sequence[object]],
+    empty: str = "none",
+) -> None:
+    """A list: the API's items, or a table with one ``row`` of each."""
+    if as_json:
+        emit_json(items)
+    else:
+        table(columns, [row(item) for item in items], empty)
+
+
+def shown(as_json: bool, item: Any, pairs: _Pairs) -> None:
+    """One object: the API's answer, or ``pairs`` of label and value."""
+    if as_json:
+        emit_json(item)
+    else:
+        details(pairs)
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str = "none") -> None:
     """Rows under headings; a column whose heading starts with ``>`` is set to the right."""
     cells = [[str(cell) for cell in row] for row in rows]
@@ -107,7 +132,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str =
         line(text.rstrip())
 
 
-def details(pairs: Iterable[tuple[str, object]]) -> None:
+def details(pairs: _Pairs) -> None:
     """``Label   value`` a line; pairs whose value is empty are left out.
 
     Values are wrapped between words only, so that a path or a URI can be copied.

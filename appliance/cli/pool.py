@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from appliance.cli import command, output
+from appliance.cli import command, output, verbs
 from appliance.cli.session import Session
 
 _REF = command.Ref("pools")
@@ -37,23 +37,8 @@ def create(session: Session, /, **given: Any) -> None:
 @click.pass_obj
 def list_(session: Session) -> None:
     """All storage pools with their capacity."""
-    items = session.items("pools")
-    if session.json:
-        output.emit_json(items)
-        return
-    rows = [
-        (
-            item["name"],
-            item["domain"],
-            item["media"],
-            item["devices"],
-            output.size(item["capacity_bytes"]),
-            output.size(item["used_bytes"]),
-            output.size(item["free_bytes"]),
-        )
-        for item in items
-    ]
-    output.table(["name", "domain", "media", ">devices", ">capacity", ">used", ">free"], rows)
+    headings = ["name", "domain", "media", ">devices", ">capacity", ">used", ">free"]
+    output.listed(session.json, session.items("pools"), headings, _row)
 
 
 @pool.command()
@@ -62,11 +47,10 @@ def list_(session: Session) -> None:
 def show(session: Session, ref: str) -> None:
     """One storage pool: capacity, what is promised to volumes, alert limits."""
     item = session.get("pools", ref)
-    if session.json:
-        output.emit_json(item)
-        return
     whole = item["capacity_bytes"]
-    output.details(
+    output.shown(
+        session.json,
+        item,
         [
             ("Name", item["name"]),
             ("Id", item["id"]),
@@ -83,28 +67,24 @@ def show(session: Session, ref: str) -> None:
                 "Alerts",
                 f"warning at {item['warn_percent']} %, critical at {item['critical_percent']} %",
             ),
-        ]
+        ],
     )
 
 
-@pool.command()
-@click.argument("ref", type=_REF)
-@click.argument("name")
-@click.pass_obj
-def rename(session: Session, ref: str, name: str) -> None:
-    """Give a pool another name."""
-    made = session.patch("pools", ref, body={"name": name})
-    output.changed(session.json, made, f"pool {ref} is now {made['name']}")
+verbs.rename(pool, "pools", "a pool", "pool")
+verbs.delete(pool, "pools", "Delete a pool without devices or volumes.", "pool")
 
 
-@pool.command()
-@click.argument("ref", type=_REF)
-@command.yes_option
-@click.pass_obj
-def delete(session: Session, ref: str, yes: bool) -> None:
-    """Delete a pool without devices or volumes."""
-    command.confirm(f"Delete pool {ref}?", yes)
-    output.changed(session.json, session.delete("pools", ref), f"deleted pool {ref}")
+def _row(item: dict[str, Any]) -> tuple[object, ...]:
+    return (
+        item["name"],
+        item["domain"],
+        item["media"],
+        item["devices"],
+        output.size(item["capacity_bytes"]),
+        output.size(item["used_bytes"]),
+        output.size(item["free_bytes"]),
+    )
 
 
 def _part(value: int, whole: int) -> str:

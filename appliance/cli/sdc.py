@@ -1,8 +1,10 @@
 """``basalt sdc``: the client hosts that volumes are mapped to. They register themselves."""
 
+from typing import Any
+
 import click
 
-from appliance.cli import command, output
+from appliance.cli import command, output, verbs
 from appliance.cli.session import Session
 
 _REF = command.Ref("sdcs")
@@ -17,22 +19,9 @@ def sdc() -> None:
 @click.pass_obj
 def list_(session: Session) -> None:
     """All client hosts and how they are."""
-    items = session.items("sdcs")
-    if session.json:
-        output.emit_json(items)
-        return
-    rows = [
-        (
-            item["name"],
-            output.reason(item["health"], item["reason"]),
-            "yes" if item["approved"] else "no",
-            ", ".join(item["hosts"]),
-            output.ago(item["last_seen_s"]),
-        )
-        for item in items
-    ]
     headings = ["name", "health", "approved", "address", "seen"]
-    output.table(headings, rows, "none; start basalt-sdc on a host with the join token")
+    empty = "none; start basalt-sdc on a host with the join token"
+    output.listed(session.json, session.items("sdcs"), headings, _row, empty)
 
 
 @sdc.command()
@@ -41,10 +30,9 @@ def list_(session: Session) -> None:
 def show(session: Session, ref: str) -> None:
     """One client host."""
     item = session.get("sdcs", ref)
-    if session.json:
-        output.emit_json(item)
-        return
-    output.details(
+    output.shown(
+        session.json,
+        item,
         [
             ("Name", item["name"]),
             ("Id", item["id"]),
@@ -53,7 +41,7 @@ def show(session: Session, ref: str) -> None:
             ("Seen", output.ago(item["last_seen_s"])),
             ("Address", f"{', '.join(item['hosts'])} control port {item['control_port']}"),
             ("Version", item["version"]),
-        ]
+        ],
     )
 
 
@@ -68,21 +56,22 @@ def approve(session: Session, ref: str, refuse: bool) -> None:
     output.changed(session.json, made, f"SDC {made['name']} is {word}")
 
 
-@sdc.command()
-@click.argument("ref", type=_REF)
-@click.argument("name")
-@click.pass_obj
-def rename(session: Session, ref: str, name: str) -> None:
-    """Give a client host another name."""
-    made = session.patch("sdcs", ref, body={"name": name})
-    output.changed(session.json, made, f"SDC {ref} is now {made['name']}")
+verbs.rename(sdc, "sdcs", "a client host", "SDC")
+verbs.delete(
+    sdc,
+    "sdcs",
+    "Forget a client host that has no volume mapped.",
+    "SDC",
+    verb="remove",
+    question="Remove SDC {ref} from the cluster?",
+)
 
 
-@sdc.command()
-@click.argument("ref", type=_REF)
-@command.yes_option
-@click.pass_obj
-def remove(session: Session, ref: str, yes: bool) -> None:
-    """Forget a client host that has no volume mapped."""
-    command.confirm(f"Remove SDC {ref} from the cluster?", yes)
-    output.changed(session.json, session.delete("sdcs", ref), f"removed SDC {ref}")
+def _row(item: dict[str, Any]) -> tuple[object, ...]:
+    return (
+        item["name"],
+        output.reason(item["health"], item["reason"]),
+        "yes" if item["approved"] else "no",
+        ", ".join(item["hosts"]),
+        output.ago(item["last_seen_s"]),
+    )

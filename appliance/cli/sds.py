@@ -1,8 +1,10 @@
 """``basalt sds``: the storage servers. They register themselves (``basalt-sds``)."""
 
+from typing import Any
+
 import click
 
-from appliance.cli import command, output
+from appliance.cli import command, output, verbs
 from appliance.cli.session import Session
 
 _REF = command.Ref("sds")
@@ -17,24 +19,9 @@ def sds() -> None:
 @click.pass_obj
 def list_(session: Session) -> None:
     """All storage servers and how they are."""
-    items = session.items("sds")
-    if session.json:
-        output.emit_json(items)
-        return
-    rows = [
-        (
-            item["name"],
-            output.reason(item["health"], item["reason"]),
-            item["state"],
-            item["domain"],
-            item["fault_set"] or "-",
-            _devices(item),
-            output.ago(item["last_seen_s"]),
-        )
-        for item in items
-    ]
     headings = ["name", "health", "state", "domain", "fault set", ">devices", "seen"]
-    output.table(headings, rows, "none; start basalt-sds on a host with the join token")
+    empty = "none; start basalt-sds on a host with the join token"
+    output.listed(session.json, session.items("sds"), headings, _row, empty)
 
 
 @sds.command()
@@ -43,10 +30,9 @@ def list_(session: Session) -> None:
 def show(session: Session, ref: str) -> None:
     """One storage server."""
     item = session.get("sds", ref)
-    if session.json:
-        output.emit_json(item)
-        return
-    output.details(
+    output.shown(
+        session.json,
+        item,
         [
             ("Name", item["name"]),
             ("Id", item["id"]),
@@ -58,30 +44,33 @@ def show(session: Session, ref: str) -> None:
             ("Address", f"{', '.join(item['hosts'])} control port {item['control_port']}"),
             ("Devices", _devices(item)),
             ("Version", item["version"]),
-        ]
+        ],
     )
 
 
-@sds.command()
-@click.argument("ref", type=_REF)
-@click.argument("name")
-@click.pass_obj
-def rename(session: Session, ref: str, name: str) -> None:
-    """Give a storage server another name."""
-    made = session.patch("sds", ref, body={"name": name})
-    output.changed(session.json, made, f"SDS {ref} is now {made['name']}")
+verbs.rename(sds, "sds", "a storage server", "SDS")
+verbs.delete(
+    sds,
+    "sds",
+    "Forget a storage server that holds no data any more.",
+    "SDS",
+    verb="remove",
+    question="Remove SDS {ref} from the cluster?",
+)
 
 
-@sds.command()
-@click.argument("ref", type=_REF)
-@command.yes_option
-@click.pass_obj
-def remove(session: Session, ref: str, yes: bool) -> None:
-    """Forget a storage server that holds no data any more."""
-    command.confirm(f"Remove SDS {ref} from the cluster?", yes)
-    output.changed(session.json, session.delete("sds", ref), f"removed SDS {ref}")
+def _row(item: dict[str, Any]) -> tuple[object, ...]:
+    return (
+        item["name"],
+        output.reason(item["health"], item["reason"]),
+        item["state"],
+        item["domain"],
+        item["fault_set"] or "-",
+        _devices(item),
+        output.ago(item["last_seen_s"]),
+    )
 
 
-def _devices(item: dict[str, object]) -> object:
+def _devices(item: dict[str, Any]) -> object:
     devices = item["devices"]
     return len(devices) if isinstance(devices, list) else devices

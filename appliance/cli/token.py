@@ -2,10 +2,8 @@
 
 import click
 
-from appliance.cli import command, output
+from appliance.cli import command, output, verbs
 from appliance.cli.session import Session
-
-_REF = command.Ref("tokens")
 
 
 @click.group(cls=command.Group)
@@ -33,21 +31,17 @@ def create(session: Session, name: str, role: str) -> None:
 def list_(session: Session) -> None:
     """All tokens, without their secret."""
     items = session.items("tokens")
-    if session.json:
-        output.emit_json(items)
-        return
-    rows = [
-        (item["name"], item["role"], item["id"], output.moment(item["created_at"]))
-        for item in items
-    ]
-    output.table(["name", "role", "id", "made"], rows)
+    output.listed(
+        session.json,
+        items,
+        ["name", "role", "id", "made"],
+        lambda item: (item["name"], item["role"], item["id"], output.moment(item["created_at"])),
+    )
 
 
-@token.command()
-@click.argument("ref", type=_REF)
-@command.yes_option
-@click.pass_obj
-def delete(session: Session, ref: str, yes: bool) -> None:
-    """Take a token back: who uses it is locked out at once."""
-    command.confirm(f"Delete token {ref}?", yes)
-    output.changed(session.json, session.delete("tokens", ref), f"deleted token {ref}")
+verbs.delete(
+    token,
+    "tokens",
+    "Take a token back: who uses it is locked out at once.",
+    "token",
+)

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from appliance.cli import command, output, waiting
+from appliance.cli import command, output, verbs, waiting
 from appliance.cli.session import Session
 
 _REF = command.Ref("volumes")
@@ -49,24 +49,9 @@ def create(session: Session, /, thick: bool, shareable: bool, wait_s: float, **g
 @click.pass_obj
 def list_(session: Session) -> None:
     """All volumes."""
-    items = session.items("volumes")
-    if session.json:
-        output.emit_json(items)
-        return
-    rows = [
-        (
-            item["name"],
-            output.size(item["size_bytes"]),
-            output.size(item["used_bytes"]),
-            "thin" if item["thin"] else "thick",
-            item["health"] if item["state"] == "ready" else item["state"],
-            item["pool"],
-            ", ".join(_where(mapping) for mapping in item["mappings"]) or "-",
-        )
-        for item in items
-    ]
     headings = ["name", ">size", ">used", "kind", "health", "pool", "mapped to"]
-    output.table(headings, rows, "none; make one: basalt volume create NAME --size 8G")
+    empty = "none; make one: basalt volume create NAME --size 8G"
+    output.listed(session.json, session.items("volumes"), headings, _row, empty)
 
 
 @volume.command()
@@ -106,6 +91,9 @@ def show(session: Session, ref: str) -> None:
         for one in item["replicas"]
     ]
     output.table([">column", ">copy", "state", "sds", "device"], rows)
+    for where, why in _refusals(item):
+        output.line()
+        output.say(f"{where}: {why}")
 
 
 @volume.command()
@@ -121,24 +109,16 @@ def status(session: Session, ref: str) -> None:
     if session.json:
         keys = ("id", "name", "state", "health", "reason", "generation", "turn_open", "mappings")
         facts = {key: item[key] for key in keys}
-        output.emit_json(facts | {"copies": counts, "jobs": jobs})
+        refused = [{"where": where, "why": why} for where, why in _refusals(item)]
+        output.emit_json(facts | {"copies": counts, "refused": refused, "jobs": jobs})
         return
     output.say(f"{item['name']} is " + output.reason(item["health"], item["reason"]))
     copies = ", ".join(f"{count} {state}" for state, count in counts.items())
     pairs = [("Copies", copies)]
+    pairs += [("Refused", f"{where}: {why}") for where, why in _refusals(item)]
     pairs += [("Mapped to", _where(mapping, long=True)) for mapping in item["mappings"]]
     pairs += [("Job", f"{job['kind']} {_done(job)}") for job in jobs]
     output.details(pairs)
-
-
-@volume.command()
-@click.argument("ref", type=_REF)
-@click.argument("name")
-@click.pass_obj
-def rename(session: Session, ref: str, name: str) -> None:
-    """Give a volume another name."""
-    made = session.patch("volumes", ref, body={"name": name})
-    output.changed(session.json, made, f"volume {ref} is now {made['name']}")
 
 
 @volume.command()
@@ -149,16 +129,6 @@ def grow(session: Session, ref: str, size_bytes: int) -> None:
     """Make a volume larger."""
     made = session.patch("volumes", ref, body={"size_bytes": size_bytes})
     output.changed(session.json, made, f"volume {made['name']} is now {_kind(made)}")
-
-
-@volume.command()
-@click.argument("ref", type=_REF)
-@command.yes_option
-@click.pass_obj
-def delete(session: Session, ref: str, yes: bool) -> None:
-    """Delete a volume and every byte of it."""
-    command.confirm(f"Delete volume {ref} and all its data?", yes)
-    output.changed(session.json, session.delete("volumes", ref), f"deleted volume {ref}")
 
 
 def mapping_details(mapping: dict[str, Any]) -> list[tuple[str, object]]:
@@ -172,6 +142,28 @@ def mapping_details(mapping: dict[str, Any]) -> list[tuple[str, object]]:
         ("NBD URI", mapping["uri"]),
         ("Backend", output.reason(backend, mapping["backend_reason"])),
     ]
+
+
+verbs.rename(volume, "volumes", "a volume", "volume")
+verbs.delete(
+    volume,
+    "volumes",
+    "Delete a volume and every byte of it.",
+    "volume",
+    question="Delete volume {ref} and all its data?",
+)
+
+
+def _row(item: dict[str, Any]) -> tuple[object, ...]:
+    return (
+        item["name"],
+        output.size(item["size_bytes"]),
+        output.size(item["used_bytes"]),
+        "thin" if item["thin"] else "thick",
+        item["health"] if item["state"] == "ready" else item["state"],
+        item["pool"],
+        ", ".join(_where(mapping) for mapping in item["mappings"]) or "-",
+    )
 
 
 def _kind(item: dict[str, Any]) -> str:
@@ -197,6 +189,12 @@ def _where(mapping: dict[str, Any], long: bool = False) -> str:
 def _copies(item: dict[str, Any]) -> dict[str, int]:
     ordered = sorted(one["state"] for one in item["replicas"])
     return {state: len(list(group)) for state, group in itertools.groupby(ordered)}
+
+
+def _refusals(item: dict[str, Any]) -> list[tuple[str, str]]:
+    """Where a copy is not served, and why; a device once, however many columns it has."""
+    found = {f"{one['sds']} {one['device_path']}": one["error"] for one in item["replicas"]}
+    return [(where, why) for where, why in found.items() if why]
 
 
 def _done(job: dict[str, Any]) -> str:

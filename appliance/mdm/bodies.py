@@ -200,10 +200,14 @@ class JobPage(Page):
 
 
 class EventPage(body.Query):
-    """``after``: a number ``seq``; newest come last. ``subject`` is an id or a name."""
+    """Events between the numbers ``after`` and ``before``, without these. ``order``: asc begins
+    with the oldest, and ``next`` goes on as ``after``; desc with the newest, and ``next`` goes on
+    as ``before``. ``subject`` is an id or a name."""
 
     limit: Annotated[int, Field(ge=1, le=1000)] = 1000
+    order: Literal["asc", "desc"] = "asc"
     after: Annotated[int, Field(ge=0, le=2**62)] = 0
+    before: Annotated[int, Field(ge=1, le=2**62)] | None = None
     subject: Annotated[str, Field(min_length=1, max_length=63)] | None = None
     kind: Annotated[str, Field(min_length=1, max_length=63)] | None = None
 

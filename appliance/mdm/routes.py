@@ -162,7 +162,7 @@ def _cluster(of: cluster.Cluster) -> list[Route]:
               query=bodies.JobPage, response=shapes.page_of(shapes.Job)),
         Route("GET", f"{_API}/jobs/{{ref}}", of.on_job, "getJob", "Show a job", "jobs",
               response=shapes.Job),
-        Route("GET", f"{_API}/events", of.on_events, "listEvents", "List events, oldest first",
+        Route("GET", f"{_API}/events", of.on_events, "listEvents", "List events",
               "events", query=bodies.EventPage, response=shapes.page_of(shapes.Event)),
         Route("GET", f"{_API}/backups", of.on_backups, "listBackups", "List backups", "backups",
               response=shapes.page_of(shapes.Backup)),

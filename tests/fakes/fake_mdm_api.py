@@ -145,11 +145,11 @@ class FakeMdmApi:
         for key in ("state", "kind", "subject"):
             if key in params:
                 items = [item for item in items if item[key] == params[key]]
-        return items
+        return items[::-1] if params.get("order") == "desc" else items
 
     def _page(self, items: list[dict[str, Any]], params: dict[str, Any]) -> dict[str, Any]:
         start = 0 if items and "seq" in items[0] else int(params.get("after", 0))
-        page = items[start : start + self.page]
+        page = items[start : start + int(params.get("limit", self.page))]
         if len(page) == len(items[start:]):
             return {"items": page, "next": None}
         return {"items": page, "next": str(page[-1].get("seq", start + self.page))}

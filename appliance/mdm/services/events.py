@@ -14,8 +14,10 @@ _BATCH = 1000
 
 
 def list_page(ctx: context.Context, page: bodies.EventPage) -> dict[str, Any]:
-    """Oldest first, those after number ``page.after``."""
+    """Those that ``page`` describes; ``next`` is where the following page begins."""
     query = select(models.Event).where(models.Event.seq > page.after)
+    if page.before is not None:
+        query = query.where(models.Event.seq < page.before)
     if page.subject is not None:
         event = models.Event
         query = query.where(
@@ -23,8 +25,9 @@ def list_page(ctx: context.Context, page: bodies.EventPage) -> dict[str, Any]:
         )
     if page.kind is not None:
         query = query.where(models.Event.kind == page.kind)
+    order = models.Event.seq.desc() if page.order == "desc" else models.Event.seq
     with ctx.uow.read() as tx:
-        rows = list(tx.session.scalars(query.order_by(models.Event.seq).limit(page.limit + 1)))
+        rows = list(tx.session.scalars(query.order_by(order).limit(page.limit + 1)))
         items = [_view(row) for row in rows[: page.limit]]
     return {"items": items, "next": str(items[-1]["seq"]) if len(rows) > page.limit else None}
 

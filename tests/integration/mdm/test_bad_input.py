@@ -101,6 +101,8 @@ BAD_REQUESTS = {
     "limit no number": ("GET", "/volumes?limit=many", None, 400, "invalid"),
     "limit twice": ("GET", "/volumes?limit=1&limit=2", None, 400, "invalid"),
     "event beyond counting": ("GET", f"/events?after={10**30}", None, 400, "invalid"),
+    "event order unknown": ("GET", "/events?order=newest", None, 400, "invalid"),
+    "event before all": ("GET", "/events?before=0", None, 400, "invalid"),
     "job cursor broken": ("GET", "/jobs?after=yesterday~x", None, 400, "invalid"),
     "change of nothing": ("PATCH", "/volumes/v1", b"{}", 400, "invalid"),
     "change of nulls": ("PATCH", "/volumes/v1", b'{"name": null}', 400, "invalid"),

@@ -111,6 +111,12 @@ def test_device_add_says_why_it_was_refused_and_what_to_do(basalt: Basalt) -> No
     assert "basalt device remove" in done.stderr
 
 
+def test_a_device_whose_server_is_down_is_not_called_ok(basalt: Basalt) -> None:
+    lines = basalt("device", "list").stdout.splitlines()
+    assert ["unreachable" in line for line in lines[1:]] == [False, True, False]
+    assert "State     unreachable\n" in basalt("device", "show", f"{0xD2:016x}").stdout
+
+
 def test_device_list_of_one_server(ask: Ask) -> None:
     assert [item["sds"] for item in ask("device", "list", "--sds", "sds3")] == ["sds3"]
 
@@ -141,6 +147,17 @@ def test_event_list_shows_the_newest_last_and_no_more_than_asked(ask: Ask) -> No
     assert [item["seq"] for item in ask("event", "list", "--limit", "2")] == [4, 5]
     assert [item["seq"] for item in ask("event", "list", "--after", "3")] == [4, 5]
     assert [item["seq"] for item in ask("event", "list", "--kind", "volume.created")] == [1, 4]
+
+
+def test_event_list_asks_once_for_the_newest_and_page_by_page_for_all(
+    ask: Ask, mdm: fake_mdm_api.FakeMdmApi
+) -> None:
+    one = mdm.objects["events"][0]
+    mdm.objects["events"] = [one | {"seq": seq} for seq in range(1, 120)]
+    assert [item["seq"] for item in ask("event", "list")] == list(range(70, 120))
+    assert len(mdm.requests) == 1
+    assert [item["seq"] for item in ask("event", "list", "--all")] == list(range(1, 120))
+    assert [item["seq"] for item in ask("event", "list", "--all", "--after", "117")] == [118, 119]
 
 
 def test_job_wait_returns_when_it_is_done(basalt: Basalt) -> None:

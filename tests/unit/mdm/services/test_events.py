@@ -37,6 +37,18 @@ def test_pages_go_on_where_the_last_one_ended(site):
     assert rest["next"] is None
 
 
+def test_the_newest_come_first_when_asked_for_and_pages_go_back_in_time(site):
+    happen(site, 5)
+    newest = page(site, kind="thing", order="desc", limit=2)
+    assert [e["subject"] for e in newest["items"]] == ["name4", "name3"]
+    rest = page(site, kind="thing", order="desc", before=int(newest["next"]))
+    assert [e["subject"] for e in rest["items"]] == ["name2", "name1", "name0"]
+    assert rest["next"] is None
+    seqs = [e["seq"] for e in rest["items"]]
+    between = page(site, kind="thing", order="desc", after=seqs[2], before=seqs[0])
+    assert [e["seq"] for e in between["items"]] == [seqs[1]]
+
+
 def test_old_events_and_jobs_go_and_their_numbers_are_not_used_again(site, caplog):
     happen(site, 2500)
     with site.ctx.uow.write("me") as tx:
