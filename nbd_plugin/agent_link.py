@@ -125,7 +125,7 @@ class AgentLink:
             volume.lock(ident, generation, offset, length, limit_s)
         except TimeoutError:
             why = "writes in flight did not end in time"
-        except failures.EpochOver as exc:
+        except (failures.EpochOver, failures.LockIdInUse) as exc:
             why = str(exc)
         self._send({"op": "locked", "id": ident, "ok": not why, "why": why})
 

@@ -117,12 +117,15 @@ class Volume:
     def lock(self, ident: str, generation: int, offset: int, length: int, limit_s: float) -> None:
         """Hold a range for a copy step: writes in flight are drained, new ones wait (R8).
 
-        It is given back after ``limit_s`` at the latest. Raises TimeoutError, or
-        failures.EpochOver if another generation is in use.
+        It is given back after ``limit_s`` at the latest. Raises TimeoutError,
+        failures.EpochOver if another generation is in use, or failures.LockIdInUse.
         """
         ticket = self._gate.enter(offset, offset + length, limit_s)
         with self._cond:
             epoch = self._epoch
+            if ident in self._copies:
+                self._gate.leave(ticket)  # the range held under this id stays held
+                raise failures.LockIdInUse(ident=ident)
             if epoch is None or epoch.over or epoch.generation != generation:
                 self._gate.leave(ticket)
                 raise failures.EpochOver(generation=generation, why="this client is not in it")
