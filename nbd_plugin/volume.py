@@ -368,7 +368,9 @@ class Volume:
             )
             return
         epoch = Epoch(
-            volume_map, lambda device, kind: self._on_blame(volume_map.generation, device, kind)
+            volume_map,
+            lambda device, kind: self._on_blame(volume_map.generation, device, kind),
+            self._clock,
         )
         with self._cond:
             self._map = volume_map
@@ -376,8 +378,8 @@ class Volume:
             self._epoch = None
             if self._marks is None:
                 self._marks = marks.Marks(volume_map.size)
-        epoch.open()
         self._pulse.connect(epoch)
+        epoch.open()
         self._marks.enter(epoch)
         with self._cond:
             if self._ended or self._left >= epoch.generation:
