@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from appliance.common import clock as clocks
+from appliance.common import log
 from appliance.domain import layout, model
 from appliance.protocol import messages
 from nbd_plugin import engine, failures, gate, marks, pulse
@@ -48,6 +49,7 @@ class Volume:
         self._epoch: Epoch | None = None
         self._map: model.VolumeMap | None = None
         self._next: model.VolumeMap | None = None
+        self._next_request = "-"
         self._left = 0
         self._ended = ""
         self._clean = False
@@ -84,7 +86,7 @@ class Volume:
                     return
             if volume_map.generation <= self._left or self._ended:
                 return
-            self._next = volume_map
+            self._next, self._next_request = volume_map, log.request_id()
             self._cond.notify_all()
 
     def leave(self, open_generation: int) -> None:
@@ -342,8 +344,10 @@ class Volume:
                     if self._stopping.is_set():
                         return
                 volume_map, self._next = self._next, None
+                request_id = self._next_request
             try:
-                self._use(volume_map)
+                with log.request(request_id):
+                    self._use(volume_map)
             except Exception:
                 logger.exception("map_not_used generation=%d", volume_map.generation)
                 self._end("the plugin could not use a map; see its log", clean=False)

@@ -2,7 +2,8 @@
 
 An agent polls once a second, and at once when it has news or was poked. Reports are of the
 state *observed*; orders are of the state *wanted*, so that losing or repeating one is harmless.
-Every set of orders carries the MDM's term; a lower one is refused (R10).
+Every set of orders carries the MDM's term; a lower one is refused (R10). The ``request_id`` of an
+order is that of the request it goes back to, for the agent's log; it orders nothing.
 """
 
 from dataclasses import dataclass, field
@@ -179,6 +180,7 @@ class LegOrder:
     flush: bool = False
     copy: CopyOrder | None = None
     delete: bool = False
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +286,7 @@ class MappingOrder:
     incarnation: str = ""
     lock_token: str = ""
     map: model.VolumeMap | None = None
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,9 +173,12 @@ class Cluster:
         return sorted(i.state for i in self.row(volume).incarnations)
 
     def events(self, kind: str) -> list[dict[str, Any]]:
+        return [event.detail for event in self.event_rows(kind)]
+
+    def event_rows(self, kind: str) -> list[models.Event]:
         with self.ctx.uow.read() as tx:
             query = select(models.Event).where(models.Event.kind == kind)
-            return [event.detail for event in tx.session.scalars(query.order_by(models.Event.seq))]
+            return list(tx.session.scalars(query.order_by(models.Event.seq)))
 
     def device(self, sds: int) -> str:
         (found,) = self.sds[sds].paths

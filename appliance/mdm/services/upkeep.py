@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import delete, select
 
+from appliance.common import log
 from appliance.domain import health, layout
 from appliance.mdm.db import models, unit_of_work
 from appliance.mdm.services import jobs, orders
@@ -72,6 +73,22 @@ class Upkeep:
 
     def consider(self, tx: unit_of_work.Tx, volume: models.Volume) -> None:
         """Do the next thing the volume needs, if any."""
+        with log.request(self._cause(volume)):
+            self._consider(tx, volume)
+
+    def _cause(self, volume: models.Volume) -> str:
+        """The request whose work goes on here: it stands in what is logged and ordered."""
+        found = self._turns.get(volume.id)
+        if found is not None:
+            return found.request_id
+        new = {i.mapping_id for i in _newcomers(volume)}
+        for mapping in volume.mappings:
+            if mapping.id in new:
+                return mapping.request_id
+        grown = [leg.request_id for leg in volume.legs if 0 < leg.size < volume.size]
+        return grown[0] if grown else log.request_id()
+
+    def _consider(self, tx: unit_of_work.Tx, volume: models.Volume) -> None:
         if volume.state == "deleting":
             self._turns.forget(volume.id)
             return
@@ -212,11 +229,13 @@ class Upkeep:
             orders.touch(tx, volume.id)
 
 
+def _newcomers(volume: models.Volume) -> list[models.Incarnation]:
+    live = [incarnation for incarnation in volume.incarnations if incarnation.state == "live"]
+    return [incarnation for incarnation in live if not orders.granted(volume, incarnation.id)]
+
+
 def _newcomer(volume: models.Volume) -> str:
-    for incarnation in volume.incarnations:
-        if incarnation.state == "live" and not orders.granted(volume, incarnation.id):
-            return "a client maps the volume"
-    return ""
+    return "a client maps the volume" if _newcomers(volume) else ""
 
 
 def _doubtful(volume: models.Volume) -> str:
