@@ -51,7 +51,11 @@ class DeviceReport:
 
 @dataclass(frozen=True, slots=True)
 class CopyReport:
-    """Progress of the copy ordered for ``generation``; ``done`` only after fdatasync (R8)."""
+    """Progress of the copy ordered for ``generation``; ``done`` only after fdatasync (R8).
+
+    ``waiting`` is why it does not go on; ``waiting_for`` the incarnation that gives no lock, if
+    that is why.
+    """
 
     generation: int
     copied_bytes: int
@@ -59,6 +63,7 @@ class CopyReport:
     done: bool = False
     waiting: str = ""
     error: str = ""
+    waiting_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +245,11 @@ class PluginStatus:
 
 @dataclass(frozen=True, slots=True)
 class MappingReport:
-    """``state``: starting, attached, detached (device and plugin gone) or failed."""
+    """``state``: starting, attached, detached (device and plugin gone) or failed.
+
+    ``reached``: of the probes ordered, the devices that answered, each with its probe's
+    generation.
+    """
 
     mapping_id: str
     state: str
@@ -252,6 +261,7 @@ class MappingReport:
     uri: str = ""
     error: str = ""
     plugin: PluginStatus | None = None
+    reached: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,11 +277,27 @@ class SdcHeartbeat:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """A lost replica, which comes back only when its clients reach it: where to try.
+
+    ``data``: a data server of ``generation`` listens there; else it is the SDS's control port.
+    """
+
+    device_id: str
+    generation: int
+    hosts: tuple[str, ...]
+    port: int
+    socket: str = ""
+    data: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class MappingOrder:
     """``wanted`` false means detach (with ``force``: fail I/O in flight).
 
     ``open_generation`` is that of a turn going on, 0 if none: the client leaves every older
     one. ``map`` is there once it is effective and names the ``incarnation`` it is for.
+    ``cut_off``: an incarnation that was shut out, all I/O of which is to fail (R7).
     """
 
     mapping_id: str
@@ -287,6 +313,8 @@ class MappingOrder:
     lock_token: str = ""
     map: model.VolumeMap | None = None
     request_id: str = ""
+    probes: tuple[Probe, ...] = ()
+    cut_off: str = ""
 
 
 @dataclass(frozen=True, slots=True)

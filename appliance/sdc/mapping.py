@@ -97,6 +97,8 @@ class Mapping:
         if order.force and not order.wanted:
             # Not by the mapping's thread, which may hang in just that I/O.
             running.cut_off("unmapped by force")
+        elif order.cut_off == running.incarnation:
+            running.cut_off("this client was cut off: it answered nobody while a copy waited")
 
     def _run(self) -> None:
         while not self._stopping:

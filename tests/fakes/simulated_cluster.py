@@ -17,6 +17,7 @@ from appliance.mdm import bodies, config
 from appliance.mdm.db import engine, migrate, models, unit_of_work
 from appliance.mdm.loops import turns as turn_rounds
 from appliance.mdm.services import (
+    clients,
     cluster,
     context,
     devices,
@@ -76,8 +77,11 @@ class Cluster:
             tokens_changed=lambda: None,
         )
         self.turns = turns.Turns(self.clock)
-        self.upkeep = upkeep.Upkeep(self.turns, lambda ident: reach.agent(self.ctx, ident)[0])
-        self.beats = heartbeats.Heartbeats(self.ctx, self.turns, self.upkeep)
+        self.clients = clients.Clients(self.ctx)
+        self.upkeep = upkeep.Upkeep(
+            self.turns, lambda ident: reach.agent(self.ctx, ident)[0], self.clients
+        )
+        self.beats = heartbeats.Heartbeats(self.ctx, self.turns, self.upkeep, self.clients)
         self.rounds = turn_rounds.TurnRounds(self.ctx, self.turns, self.upkeep)
 
     def restart(self) -> None:

@@ -208,7 +208,8 @@ class VolumeLeg(Base):
 class Mapping(Base):
     """``state``: attaching, attached, detaching, failed. ``wanted`` false: to be detached.
 
-    ``request_id``: the newest request of a person about it.
+    ``request_id``: the newest request of a person about it. ``cut_off``: the incarnation that was
+    shut out without its client's word, and must not come back under its id (R7).
     """
 
     __tablename__ = "mappings"
@@ -227,6 +228,7 @@ class Mapping(Base):
     uri: Mapped[str] = mapped_column(default="")
     error: Mapped[str] = mapped_column(default="")
     request_id: Mapped[str] = mapped_column(default="")
+    cut_off: Mapped[str] = mapped_column(default="")
     created_at: Mapped[float]
     __table_args__ = (UniqueConstraint("volume_id", "sdc_id"),)
 

@@ -34,6 +34,7 @@ def create(
             uri="",
             error="",
             request_id=log.request_id(),
+            cut_off="",
             created_at=tx.now,
         )
         volume.mappings.append(row)

@@ -222,7 +222,33 @@ def _mapping_order(
         lock_token=incarnation.lock_token if incarnation else "",
         map=volume_map,
         request_id=_newest_request(volume) or mapping.request_id,
+        probes=_probes(volume, places) if volume_map is not None else (),
+        cut_off=mapping.cut_off,
     )
+
+
+def _probes(
+    volume: models.Volume, places: dict[str, models.Sds | models.Sdc]
+) -> tuple[messages.Probe, ...]:
+    """Where the client shall try the replicas that left."""
+    written = {leg.device_id for leg in written_legs(volume)}
+    found = []
+    for leg in volume.legs:
+        if leg.device_id in written:
+            continue
+        sds = places[leg.device_id]
+        served = leg.serving and leg.generation == volume.generation
+        found.append(
+            messages.Probe(
+                device_id=leg.device_id,
+                generation=volume.generation,
+                hosts=tuple(sds.hosts),
+                port=leg.port if served else sds.control_port,
+                socket=leg.socket if served else "",
+                data=served,
+            )
+        )
+    return tuple(found)
 
 
 def _newest_request(volume: models.Volume) -> str:

@@ -150,14 +150,17 @@ class Run:
         """``action``'s result, tried until the peers answer and the device has room."""
         pause = backoff.Backoff(0.1, 2.0)
         while True:
+            holder = ""
             try:
                 return action()
+            except locks.NoLock as exc:
+                why, holder = str(exc), exc.incarnation
             except errors.BasaltError as exc:
                 why = str(exc)
             except OSError as exc:
                 if exc.errno not in _FULL:
                     raise
                 why = "the device is full"
-            self._told.waiting(why)
+            self._told.waiting(why, holder)
             if self._ended.wait(pause.next_s()):
                 raise errors.Unavailable(why="another step failed")

@@ -232,6 +232,7 @@ def upgrade() -> None:
         sa.Column("uri", sa.String(), nullable=False),
         sa.Column("error", sa.String(), nullable=False),
         sa.Column("request_id", sa.String(), nullable=False),
+        sa.Column("cut_off", sa.String(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(["sdc_id"], ["sdcs.id"], name=op.f("fk_mappings_sdc_id")),
         sa.ForeignKeyConstraint(["volume_id"], ["volumes.id"], name=op.f("fk_mappings_volume_id")),
