@@ -5,6 +5,7 @@ older one. Without an agent I/O goes on; only turns have to wait.
 """
 
 import contextlib
+import contextvars
 import json
 import logging
 import os
@@ -13,7 +14,7 @@ import socket
 import threading
 from typing import Any
 
-from appliance.common import errors
+from appliance.common import errors, log
 from appliance.domain import model
 from appliance.protocol import codec
 from nbd_plugin import failures
@@ -79,8 +80,10 @@ class AgentLink:
             with peer, peer.makefile("rb") as lines:
                 while line := lines.readline(_LINE_LIMIT):
                     try:
-                        self._obey(json.loads(line))
-                    except (ValueError, KeyError, TypeError, errors.Invalid):
+                        message = json.loads(line)
+                        with log.request(str(message.get("request_id", "-"))):
+                            self._obey(message)
+                    except (ValueError, KeyError, TypeError, AttributeError, errors.Invalid):
                         logger.exception("bad_message size=%d", len(line))
         except OSError as exc:
             logger.info("agent_gone why=%s", exc)
@@ -115,7 +118,8 @@ class AgentLink:
 
     def _in_thread(self, name: str, body: Any, *args: Any) -> None:
         """What may wait for I/O must not keep the next map from being read."""
-        threading.Thread(target=body, args=args, name=name, daemon=True).start()
+        run = contextvars.copy_context().run  # the log's request id goes with it
+        threading.Thread(target=run, args=(body, *args), name=name, daemon=True).start()
 
     def _lock(
         self, volume: Volume, ident: str, generation: int, offset: int, length: int, limit_s: float
@@ -125,7 +129,7 @@ class AgentLink:
             volume.lock(ident, generation, offset, length, limit_s)
         except TimeoutError:
             why = "writes in flight did not end in time"
-        except failures.EpochOver as exc:
+        except (failures.EpochOver, failures.LockIdInUse) as exc:
             why = str(exc)
         self._send({"op": "locked", "id": ident, "ok": not why, "why": why})
 

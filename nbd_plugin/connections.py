@@ -10,20 +10,35 @@ import contextlib
 import errno
 import os
 import pathlib
+import select
 import socket
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import nbd
 
+from appliance.common import clock as clocks
 from appliance.domain import model
 from nbd_plugin import failures
 
-#: A TCP connection or NBD handshake that takes longer has failed.
+#: A TCP connection or NBD handshake that takes longer has failed: unless the pulse of
+#: its leg goes on, for slowness is not death. Seconds.
 CONNECT_TIMEOUT_S = 1.5
+
+#: However well the pulse is, nobody waits longer for a connection. Seconds.
+CONNECT_LIMIT_S = 30.0
+
+#: How often one who waits for a connection looks at the pulse. Seconds.
+_LOOK_S = 0.1
 
 #: The kernel gives up a connection whose data nobody acknowledged for so long (milliseconds).
 _TCP_USER_TIMEOUT_MS = 10_000
+
+
+#: Whether a connection begun ``waited_s`` seconds ago is still waited for.
+Patience = Callable[[float], bool]
 
 
 class Connection:
@@ -31,9 +46,9 @@ class Connection:
 
     __slots__ = ("_releasing", "_sock", "nbd")
 
-    def __init__(self, leg: model.Leg, export: str) -> None:
-        """Connect and shake hands. Raises failures.LegDied."""
-        sock = _connect(leg)
+    def __init__(self, leg: model.Leg, export: str, patient: Patience) -> None:
+        """Connect and shake hands, for as long as ``patient``. Raises failures.LegDied."""
+        sock = _connect(leg, patient)
         self._sock = sock
         # A descriptor closed between two threads' calls could be another connection's by then.
         self._releasing = threading.Lock()
@@ -46,11 +61,11 @@ class Connection:
         self.nbd = handle
         try:
             handle.aio_connect_socket(os.dup(sock.fileno()))
-            deadline = time.monotonic() + CONNECT_TIMEOUT_S
+            began = time.monotonic()
             while handle.aio_is_connecting():
-                left_ms = int((deadline - time.monotonic()) * 1000)
-                if left_ms <= 0 or handle.poll(left_ms) == 0:
+                if not patient(time.monotonic() - began):
                     raise failures.LegDied(device=leg.device_id, why="the handshake took too long")
+                handle.poll(int(_LOOK_S * 1000))
             if not handle.aio_is_ready():
                 raise failures.LegDied(device=leg.device_id, why="the handshake failed")
         except nbd.Error as exc:
@@ -83,12 +98,13 @@ class Connection:
 class LegPool:
     """Connections to one leg, handed out one to a request.
 
-    ``pulse_s`` is when the newest answered ping was sent (R6), on the pinger's clock.
+    ``pulse_s`` is when the newest answered ping was sent (R6), on ``clock``.
     ``busy`` counts requests that use the leg now, ``turn`` those it ever read; both are hints
     for balance and may be off by a few. ``dead``: a connection died or could not be made.
     """
 
-    def __init__(self, leg: model.Leg) -> None:
+    def __init__(self, leg: model.Leg, clock: clocks.Clock | None = None) -> None:
+        self._clock = clock or clocks.SystemClock()
         self.leg = leg
         self.device_id = leg.device_id
         self.busy = 0
@@ -110,7 +126,11 @@ class LegPool:
     def connect(self, export: str) -> Connection:
         """A connection to ``export`` that lives no longer than the pool."""
         self._check_open()
-        connection = Connection(self.leg, export)
+        try:
+            connection = Connection(self.leg, export, self._patient)
+        except failures.LegDied:
+            self._check_open()  # then that is why
+            raise
         with self._lock:
             try:
                 self._check_open()
@@ -119,6 +139,13 @@ class LegPool:
                 raise
             self._all.add(connection)
         return connection
+
+    def _patient(self, waited_s: float) -> bool:
+        """A server that answers pings is slow, not dead; one whose pulse stopped is let go."""
+        if self.closed or waited_s >= CONNECT_LIMIT_S:
+            return False
+        beats = self._clock.monotonic() - self.pulse_s < model.PULSE_S
+        return beats or waited_s < CONNECT_TIMEOUT_S
 
     def _check_open(self) -> None:
         if self.closed:
@@ -151,21 +178,22 @@ class LegPool:
         return failures.LegDied(device=self.device_id, why=exc.string)
 
 
-def _connect(leg: model.Leg) -> socket.socket:
+def _connect(leg: model.Leg, patient: Patience) -> socket.socket:
     """A connected stream socket: the server's Unix socket where it is on this host, else TCP."""
     why = "it has no address"
     if leg.socket and pathlib.Path(leg.socket).exists():
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            sock.settimeout(CONNECT_TIMEOUT_S)
-            sock.connect(leg.socket)
+            _until_connected(sock, leg.socket, patient)
             return sock
         except OSError as exc:
             sock.close()
             why = str(exc)
-    for host in leg.hosts:
+    for index, host in enumerate(leg.hosts):
+        # An address of several may be on a network that is gone while the pulse goes by another.
+        last = index == len(leg.hosts) - 1
         try:
-            sock = socket.create_connection((host, leg.port), CONNECT_TIMEOUT_S)
+            sock = _tcp(host, leg.port, patient if last else _hurried)
         except OSError as exc:
             why = f"{host}:{leg.port}: {exc}"
             continue
@@ -173,3 +201,43 @@ def _connect(leg: model.Leg) -> socket.socket:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _TCP_USER_TIMEOUT_MS)
         return sock
     raise failures.LegDied(device=leg.device_id, why=why)
+
+
+def _hurried(waited_s: float) -> bool:
+    return waited_s < CONNECT_TIMEOUT_S
+
+
+def _tcp(host: str, port: int, patient: Patience) -> socket.socket:
+    """Raises OSError."""
+    error: OSError = OSError(errno.EADDRNOTAVAIL, "the name has no address")
+    for family, kind, proto, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        sock = socket.socket(family, kind, proto)
+        try:
+            _until_connected(sock, address, patient)
+            return sock
+        except OSError as exc:
+            sock.close()
+            error = exc
+    raise error
+
+
+def _until_connected(sock: socket.socket, address: Any, patient: Patience) -> None:
+    """Raises OSError. A full backlog is a server that is slow to accept: EAGAIN of a Unix socket
+    means try again, TCP does so by itself."""
+    sock.setblocking(False)
+    began = time.monotonic()
+    number = sock.connect_ex(address)
+    while number in (errno.EINPROGRESS, errno.EAGAIN):
+        if not patient(time.monotonic() - began):
+            raise TimeoutError("timed out")
+        if number == errno.EAGAIN:
+            time.sleep(_LOOK_S)
+            number = sock.connect_ex(address)
+            continue
+        poller = select.poll()
+        poller.register(sock, select.POLLOUT)
+        if poller.poll(_LOOK_S * 1000):
+            number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if number:
+        raise OSError(number, os.strerror(number))
+    sock.setblocking(True)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent import futures
 from dataclasses import dataclass
 
+from appliance.common import clock as clocks
 from appliance.domain import model
 from nbd_plugin import connections, failures
 
@@ -24,15 +25,23 @@ class Route:
 class Epoch:
     """Thread-safe. ``marked`` are the regions whose intent is durable on every leg (R3)."""
 
-    def __init__(self, volume_map: model.VolumeMap, blame: Callable[[str, str], None]) -> None:
-        """``blame(device_id, kind)`` is told once of each leg that died, failed or is full."""
+    def __init__(
+        self,
+        volume_map: model.VolumeMap,
+        blame: Callable[[str, str], None],
+        clock: clocks.Clock | None = None,
+    ) -> None:
+        """``blame(device_id, kind)`` is told once of each leg that died, failed or is full.
+
+        ``clock`` is the pulse's.
+        """
         self.generation = volume_map.generation
         self.marked: set[int] = set()
         self.over = ""
         self._blame = blame
         self._blamed: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
-        self.pools = {leg.device_id: connections.LegPool(leg) for leg in volume_map.legs}
+        self.pools = {leg.device_id: connections.LegPool(leg, clock) for leg in volume_map.legs}
         self.adopt(volume_map)
 
     def adopt(self, volume_map: model.VolumeMap) -> None:
@@ -48,15 +57,19 @@ class Epoch:
         )
 
     def open(self) -> None:
-        """Connect once to every leg, all at once; those that cannot be reached are blamed."""
-        if not self.pools:
+        """Connect once to every leg, all at once; those that cannot be reached are blamed.
+
+        Legs known to be dead are left out: the pulse tried them.
+        """
+        pools = [pool for pool in self.pools.values() if not pool.dead]
+        if not pools:
             return
 
         def first(pool: connections.LegPool) -> None:
             pool.put(pool.take())
 
-        with futures.ThreadPoolExecutor(len(self.pools), "basalt-open") as executor:
-            tried = {executor.submit(first, pool): pool for pool in self.pools.values()}
+        with futures.ThreadPoolExecutor(len(pools), "basalt-open") as executor:
+            tried = {executor.submit(first, pool): pool for pool in pools}
             for attempt in futures.as_completed(tried):
                 error = attempt.exception()
                 if isinstance(error, failures.LegDied):

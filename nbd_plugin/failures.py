@@ -36,6 +36,13 @@ class LegRefused(errors.BasaltError):
         return self.errno in (errno_.ENOSPC, errno_.EDQUOT) and self.facts["command"] != "flush"
 
 
+class LockIdInUse(errors.BasaltError):
+    """A copy step asked for a lock under the id of one that is held."""
+
+    code = "lock_id_in_use"
+    template = "a lock with the id {ident} is held; take another id"
+
+
 class NoReader(errors.BasaltError):
     """No replica of the column may be read now: none is reachable, or a pulse is missing (R6)."""
 

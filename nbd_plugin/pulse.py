@@ -9,6 +9,7 @@ import logging
 import select
 import threading
 from collections.abc import Callable
+from concurrent import futures
 
 import nbd
 
@@ -56,16 +57,25 @@ class Pulse:
         self._stop.set()
 
     def connect(self, epoch: Epoch) -> None:
-        """First pulse of every leg of a new epoch, before it serves; then it is watched."""
-        pings = []
-        for pool in epoch.pools.values():
-            try:
-                # The intent file lies in the page cache: a slow disk does not delay its bytes.
-                pings.append(_Ping(pool, pool.connect(pool.leg.intent_export)))
-            except failures.LegDied:
-                epoch.blame(pool.device_id, "suspects")
+        """First pulse of every leg of a new epoch, before it serves; then it is watched.
+
+        Comes before any connection for data: those wait for as long as the pulse goes on.
+        """
+        pools = list(epoch.pools.values())
+        with futures.ThreadPoolExecutor(len(pools) or 1, "basalt-ping") as executor:
+            found = executor.map(lambda pool: self._ping(epoch, pool), pools)
+            pings = [ping for ping in found if ping is not None]
         self._round(epoch, pings, self._clock.monotonic() + INTERVAL_S)
         self._watched = epoch, pings
+
+    def _ping(self, epoch: Epoch, pool: connections.LegPool) -> _Ping | None:
+        try:
+            # The intent file lies in the page cache: a slow disk does not delay its bytes.
+            return _Ping(pool, pool.connect(pool.leg.intent_export))
+        except failures.LegDied:
+            pool.dead = True
+            epoch.blame(pool.device_id, "suspects")
+            return None
 
     def _run(self) -> None:
         while not self._stop.wait(INTERVAL_S):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from appliance.common import clock as clocks
+from appliance.common import log
 from appliance.domain import layout, model
 from appliance.protocol import messages
 from nbd_plugin import engine, failures, gate, marks, pulse
@@ -48,6 +49,7 @@ class Volume:
         self._epoch: Epoch | None = None
         self._map: model.VolumeMap | None = None
         self._next: model.VolumeMap | None = None
+        self._next_request = "-"
         self._left = 0
         self._ended = ""
         self._clean = False
@@ -84,7 +86,7 @@ class Volume:
                     return
             if volume_map.generation <= self._left or self._ended:
                 return
-            self._next = volume_map
+            self._next, self._next_request = volume_map, log.request_id()
             self._cond.notify_all()
 
     def leave(self, open_generation: int) -> None:
@@ -117,12 +119,15 @@ class Volume:
     def lock(self, ident: str, generation: int, offset: int, length: int, limit_s: float) -> None:
         """Hold a range for a copy step: writes in flight are drained, new ones wait (R8).
 
-        It is given back after ``limit_s`` at the latest. Raises TimeoutError, or
-        failures.EpochOver if another generation is in use.
+        It is given back after ``limit_s`` at the latest. Raises TimeoutError,
+        failures.EpochOver if another generation is in use, or failures.LockIdInUse.
         """
         ticket = self._gate.enter(offset, offset + length, limit_s)
         with self._cond:
             epoch = self._epoch
+            if ident in self._copies:
+                self._gate.leave(ticket)  # the range held under this id stays held
+                raise failures.LockIdInUse(ident=ident)
             if epoch is None or epoch.over or epoch.generation != generation:
                 self._gate.leave(ticket)
                 raise failures.EpochOver(generation=generation, why="this client is not in it")
@@ -339,8 +344,10 @@ class Volume:
                     if self._stopping.is_set():
                         return
                 volume_map, self._next = self._next, None
+                request_id = self._next_request
             try:
-                self._use(volume_map)
+                with log.request(request_id):
+                    self._use(volume_map)
             except Exception:
                 logger.exception("map_not_used generation=%d", volume_map.generation)
                 self._end("the plugin could not use a map; see its log", clean=False)
@@ -365,7 +372,9 @@ class Volume:
             )
             return
         epoch = Epoch(
-            volume_map, lambda device, kind: self._on_blame(volume_map.generation, device, kind)
+            volume_map,
+            lambda device, kind: self._on_blame(volume_map.generation, device, kind),
+            self._clock,
         )
         with self._cond:
             self._map = volume_map
@@ -373,8 +382,8 @@ class Volume:
             self._epoch = None
             if self._marks is None:
                 self._marks = marks.Marks(volume_map.size)
-        epoch.open()
         self._pulse.connect(epoch)
+        epoch.open()
         self._marks.enter(epoch)
         with self._cond:
             if self._ended or self._left >= epoch.generation:

@@ -19,6 +19,7 @@ from appliance.mdm.resources import guard
 from appliance.mdm.services import (
     auth,
     backup,
+    clients,
     cluster,
     context,
     heartbeats,
@@ -86,8 +87,9 @@ class Mdm:
     def _serve(self, cleanup: contextlib.ExitStack, authenticator: auth.Authenticator) -> None:
         ctx, settings = self.context, self._settings
         open_turns = turns.Turns(self._clock)
-        care = upkeep.Upkeep(open_turns, self._reach_of)
-        beats = heartbeats.Heartbeats(ctx, open_turns, care)
+        of_clients = clients.Clients(ctx)
+        care = upkeep.Upkeep(open_turns, self._reach_of, of_clients)
+        beats = heartbeats.Heartbeats(ctx, open_turns, care, of_clients)
         rounds = turn_rounds.TurnRounds(ctx, open_turns, care)
         self.loop = daemon.Loop("turns", turn_rounds.INTERVAL_S, rounds.run_once)
         for loop in (self.loop, pruning.loop(ctx)):

@@ -2,7 +2,8 @@
 
 An agent polls once a second, and at once when it has news or was poked. Reports are of the
 state *observed*; orders are of the state *wanted*, so that losing or repeating one is harmless.
-Every set of orders carries the MDM's term; a lower one is refused (R10).
+Every set of orders carries the MDM's term; a lower one is refused (R10). The ``request_id`` of an
+order is that of the request it goes back to, for the agent's log; it orders nothing.
 """
 
 from dataclasses import dataclass, field
@@ -50,7 +51,11 @@ class DeviceReport:
 
 @dataclass(frozen=True, slots=True)
 class CopyReport:
-    """Progress of the copy ordered for ``generation``; ``done`` only after fdatasync (R8)."""
+    """Progress of the copy ordered for ``generation``; ``done`` only after fdatasync (R8).
+
+    ``waiting`` is why it does not go on; ``waiting_for`` the incarnation that gives no lock, if
+    that is why.
+    """
 
     generation: int
     copied_bytes: int
@@ -58,6 +63,7 @@ class CopyReport:
     done: bool = False
     waiting: str = ""
     error: str = ""
+    waiting_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +185,7 @@ class LegOrder:
     flush: bool = False
     copy: CopyOrder | None = None
     delete: bool = False
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +245,11 @@ class PluginStatus:
 
 @dataclass(frozen=True, slots=True)
 class MappingReport:
-    """``state``: starting, attached, detached (device and plugin gone) or failed."""
+    """``state``: starting, attached, detached (device and plugin gone) or failed.
+
+    ``reached``: of the probes ordered, the devices that answered, each with its probe's
+    generation.
+    """
 
     mapping_id: str
     state: str
@@ -250,6 +261,7 @@ class MappingReport:
     uri: str = ""
     error: str = ""
     plugin: PluginStatus | None = None
+    reached: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,11 +277,27 @@ class SdcHeartbeat:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """A lost replica, which comes back only when its clients reach it: where to try.
+
+    ``data``: a data server of ``generation`` listens there; else it is the SDS's control port.
+    """
+
+    device_id: str
+    generation: int
+    hosts: tuple[str, ...]
+    port: int
+    socket: str = ""
+    data: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class MappingOrder:
     """``wanted`` false means detach (with ``force``: fail I/O in flight).
 
     ``open_generation`` is that of a turn going on, 0 if none: the client leaves every older
     one. ``map`` is there once it is effective and names the ``incarnation`` it is for.
+    ``cut_off``: an incarnation that was shut out, all I/O of which is to fail (R7).
     """
 
     mapping_id: str
@@ -284,6 +312,9 @@ class MappingOrder:
     incarnation: str = ""
     lock_token: str = ""
     map: model.VolumeMap | None = None
+    request_id: str = ""
+    probes: tuple[Probe, ...] = ()
+    cut_off: str = ""
 
 
 @dataclass(frozen=True, slots=True)

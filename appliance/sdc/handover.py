@@ -7,6 +7,7 @@ what hangs there may be waiting for the very map that is handed over here.
 import logging
 import threading
 
+from appliance.common import log
 from appliance.domain import model
 from appliance.protocol import messages
 from appliance.sdc import plugin_link
@@ -25,6 +26,7 @@ class Handover:
         self._map_sent = False
         self._open = 0
         self._open_sent = 0
+        self._request_id = "-"
 
     @property
     def floor(self) -> tuple[int, int]:
@@ -34,6 +36,7 @@ class Handover:
         """Hand over what is new in ``order``; a map for another incarnation is not ours."""
         with self._mutex:
             self._open = max(self._open, order.open_generation)
+            self._request_id = order.request_id or "-"
             if order.map is not None and order.incarnation == self._incarnation:
                 self._consider(order.map, link.status)
             self._send(link)
@@ -59,8 +62,9 @@ class Handover:
             self._map_sent = False
 
     def _send(self, link: plugin_link.Link) -> None:
-        # Leaving the old generation comes before the map of the new one.
-        if self._open > self._open_sent and link.open_generation(self._open):
-            self._open_sent = self._open
-        if self._map is not None and not self._map_sent:
-            self._map_sent = link.send_map(self._map)
+        with log.request(self._request_id):
+            # Leaving the old generation comes before the map of the new one.
+            if self._open > self._open_sent and link.open_generation(self._open):
+                self._open_sent = self._open
+            if self._map is not None and not self._map_sent:
+                self._map_sent = link.send_map(self._map)

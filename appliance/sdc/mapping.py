@@ -8,7 +8,7 @@ import dataclasses
 import logging
 import threading
 
-from appliance.common import backoff, errors
+from appliance.common import backoff, errors, log
 from appliance.protocol import messages
 from appliance.sdc import device, ground, plugin, records, steps
 
@@ -71,7 +71,8 @@ class Mapping:
         changed = order != self._order
         self._order = order
         if (running := self._plugin) is not None:
-            self._tell(running, order)
+            with log.request(order.request_id or "-"):
+                self._tell(running, order)
         if changed:
             self._wake.set()
 
@@ -96,13 +97,18 @@ class Mapping:
         if order.force and not order.wanted:
             # Not by the mapping's thread, which may hang in just that I/O.
             running.cut_off("unmapped by force")
+        elif order.cut_off == running.incarnation:
+            running.cut_off("this client was cut off: it answered nobody while a copy waited")
 
     def _run(self) -> None:
         while not self._stopping:
             self._wake.clear()
             pause_s = _TICK_S
+            order = self._order
             try:
-                if self._run_once():
+                with log.request((order.request_id if order is not None else "") or "-"):
+                    again = self._run_once()
+                if again:
                     pause_s = 0.0
                 self._problem = ""
                 self._retry.reset()

@@ -4,10 +4,11 @@ import logging
 import secrets
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 from appliance.common import errors
 from appliance.protocol import messages
-from appliance.sdc import ground, mapping, records
+from appliance.sdc import ground, mapping, reaching, records
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +23,7 @@ class Mappings:
         self._refused: dict[str, messages.MappingReport] = {}
         self._locks: dict[str, tuple[mapping.Mapping, float]] = {}
         self._unordered: set[str] = set()
+        self._reaching = reaching.Reaching(on.news)
 
     def adopt(self) -> None:
         """Take up the mappings an earlier agent left running."""
@@ -39,6 +41,7 @@ class Mappings:
                     continue
                 found = self._add(self._fresh_record(order))
             found.order(order)
+        self._reaching.want({order.mapping_id: order.probes for order in orders})
         wanted = {order.mapping_id for order in orders}
         unordered = self._mappings.keys() - wanted
         for ident in unordered:
@@ -48,7 +51,11 @@ class Mappings:
     def reports(self) -> tuple[messages.MappingReport, ...]:
         with self._mutex:
             known = list(self._mappings.values())
-        return (*(each.report() for each in known), *self._refused.values())
+        reports = [each.report() for each in known]
+        return (
+            *(replace(one, reached=self._reaching.reached(one.mapping_id)) for one in reports),
+            *self._refused.values(),
+        )
 
     def lock(self, request: messages.LockRequest) -> tuple[str, float]:
         """Hold a range for a copy step (R8): (lock id, seconds it holds at most).
@@ -78,6 +85,7 @@ class Mappings:
         """Stop looking after them; plugins and devices stay for the next agent."""
         with self._mutex:
             known = list(self._mappings.values())
+        self._reaching.close()
         for each in known:
             each.close()
 

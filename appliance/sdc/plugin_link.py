@@ -16,7 +16,7 @@ from concurrent import futures
 from pathlib import Path
 from typing import Any
 
-from appliance.common import backoff, errors
+from appliance.common import backoff, errors, log
 from appliance.domain import model
 from appliance.protocol import codec, messages
 
@@ -206,6 +206,8 @@ class Link:
             answer.set_exception(errors.Unavailable(why=f"the range cannot be locked: {why}"))
 
     def _send(self, message: dict[str, Any]) -> bool:
+        if (ident := log.request_id()) != "-":
+            message["request_id"] = ident  # for the plugin's log
         data = json.dumps(message, separators=(",", ":")).encode() + b"\n"
         with self._mutex:
             if self._peer is None:

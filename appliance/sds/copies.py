@@ -127,9 +127,10 @@ class Copy:
             self._settle()
         before, self.report = self.report, report
         # Mere progress waits for the next heartbeat.
-        if (before.done, before.waiting, before.error) != (
+        if (before.done, before.waiting, before.error, before.waiting_for) != (
             report.done,
             report.waiting,
             report.error,
+            report.waiting_for,
         ):
             self._on_change()

@@ -21,6 +21,7 @@ class Job:
     """``folder`` is the volume's on the target device; the rest is of its volume.json.
 
     ``keep_join``: columns that are not in this order may need the union of marks later.
+    ``request_id`` is for the log.
     """
 
     order: messages.CopyOrder
@@ -31,3 +32,4 @@ class Job:
     ncols: int
     thin: bool
     keep_join: bool = False
+    request_id: str = ""

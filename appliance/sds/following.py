@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from appliance.common import errors
+from appliance.common import errors, log
 from appliance.domain import model
 from appliance.protocol import messages
 from appliance.sds import (
@@ -107,6 +107,7 @@ def _copy(
             - replica_store.in_state(state.volume, model.ReplicaState.IN_SYNC)
             - {column.column for column in wanted.columns}
         ),
+        request_id=log.request_id(),
     )
     logger.info(
         "copy_started volume=%s device=%s generation=%d columns=%s",

@@ -9,7 +9,7 @@ import logging
 import threading
 from dataclasses import replace
 
-from appliance.common import errors
+from appliance.common import errors, log
 from appliance.protocol import messages
 from appliance.sds import (
     copy_job,
@@ -116,7 +116,8 @@ class Leg:
                 if found is not None:
                     self._reopen(found)
                 if order is not None:
-                    self._reconcile(order)
+                    with log.request(order.request_id or "-"):
+                        self._reconcile(order)
             except Exception:  # or the leg would stay busy for ever
                 logger.exception("leg_crashed volume=%s", self.volume_id)
             self._tools.changed()

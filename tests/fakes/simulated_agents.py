@@ -151,6 +151,13 @@ class SimSds:
                 made_for = leg.copy_order.generation if generation is None else generation
                 leg.copy = messages.CopyReport(made_for, total, total, done=True)
 
+    def hold_up_copies(self, incarnation: str) -> None:
+        """The copiers wait for a lock of ``incarnation``; empty: they go on."""
+        for leg in self.legs.values():
+            if leg.copy is not None:
+                why = "no answer" if incarnation else ""
+                leg.copy = replace(leg.copy, waiting=why, waiting_for=incarnation)
+
     def leg(self, volume_id: str) -> SimLeg:
         return next(leg for (volume, _), leg in self.legs.items() if volume == volume_id)
 
@@ -203,6 +210,7 @@ class SimPlugin:
 
     status: messages.PluginStatus
     map: model.VolumeMap | None = None
+    probes: tuple[messages.Probe, ...] = ()
     deaf: bool = False
     gone: bool = False
 
@@ -216,7 +224,7 @@ class SimPlugin:
 
 @dataclass(slots=True)
 class SimSdc:
-    """One plugin per mapping. ``silent``: it hears and says nothing."""
+    """One plugin per mapping. ``silent``: it hears and says nothing. ``unreachable``: devices."""
 
     id: str
     name: str
@@ -226,6 +234,7 @@ class SimSdc:
     plugins: dict[str, SimPlugin] = field(default_factory=dict)
     maps: list[model.VolumeMap] = field(default_factory=list)
     told: messages.SdcHeartbeat | None = None
+    unreachable: set[str] = field(default_factory=set)
 
     def beat(self) -> messages.SdcHeartbeat:
         reports = tuple(self._report(ident, plugin) for ident, plugin in self.plugins.items())
@@ -267,6 +276,9 @@ class SimSdc:
             plugin.status = replace(plugin.status, ended="unmapped", clean=True)
             plugin.gone = True
             return
+        plugin.probes = order.probes
+        if order.cut_off and order.cut_off == plugin.status.incarnation:
+            plugin.status = replace(plugin.status, ended="cut off")
         if order.open_generation and not plugin.deaf:
             plugin.leave(order.open_generation - 1)
         if order.map is not None and order.incarnation == plugin.status.incarnation:
@@ -298,6 +310,11 @@ class SimSdc:
             incarnation=plugin.status.incarnation,
             backend="none",
             plugin=plugin.status,
+            reached={
+                probe.device_id: probe.generation
+                for probe in plugin.probes
+                if probe.device_id not in self.unreachable
+            },
         )
 
 

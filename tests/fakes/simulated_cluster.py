@@ -17,6 +17,7 @@ from appliance.mdm import bodies, config
 from appliance.mdm.db import engine, migrate, models, unit_of_work
 from appliance.mdm.loops import turns as turn_rounds
 from appliance.mdm.services import (
+    clients,
     cluster,
     context,
     devices,
@@ -76,8 +77,11 @@ class Cluster:
             tokens_changed=lambda: None,
         )
         self.turns = turns.Turns(self.clock)
-        self.upkeep = upkeep.Upkeep(self.turns, lambda ident: reach.agent(self.ctx, ident)[0])
-        self.beats = heartbeats.Heartbeats(self.ctx, self.turns, self.upkeep)
+        self.clients = clients.Clients(self.ctx)
+        self.upkeep = upkeep.Upkeep(
+            self.turns, lambda ident: reach.agent(self.ctx, ident)[0], self.clients
+        )
+        self.beats = heartbeats.Heartbeats(self.ctx, self.turns, self.upkeep, self.clients)
         self.rounds = turn_rounds.TurnRounds(self.ctx, self.turns, self.upkeep)
 
     def restart(self) -> None:
@@ -173,9 +177,12 @@ class Cluster:
         return sorted(i.state for i in self.row(volume).incarnations)
 
     def events(self, kind: str) -> list[dict[str, Any]]:
+        return [event.detail for event in self.event_rows(kind)]
+
+    def event_rows(self, kind: str) -> list[models.Event]:
         with self.ctx.uow.read() as tx:
             query = select(models.Event).where(models.Event.kind == kind)
-            return [event.detail for event in tx.session.scalars(query.order_by(models.Event.seq))]
+            return list(tx.session.scalars(query.order_by(models.Event.seq)))
 
     def device(self, sds: int) -> str:
         (found,) = self.sds[sds].paths

@@ -166,7 +166,8 @@ class VolumeLeg(Base):
     ``generation``, ``cache_id``, ``port``, ``socket``, ``data_export`` and ``intents`` are of
     its newest seal. ``created``: the generation that made its files; a later one means that they
     were lost. ``reserved_bytes`` is what a thick volume's columns keep here, 0 if thin.
-    ``revision`` is the cluster's revision at which its order last changed.
+    ``revision`` is the cluster's revision at which its order last changed, ``request_id`` the
+    request that changed it.
     A row with ``deleting`` is a tombstone: it goes when the agent said that nothing is left.
     """
 
@@ -188,6 +189,7 @@ class VolumeLeg(Base):
     reserved_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     error: Mapped[str] = mapped_column(default="")
     revision: Mapped[int] = mapped_column(BigInteger, default=0, index=True)
+    request_id: Mapped[str] = mapped_column(default="")
     deleting: Mapped[bool] = mapped_column(default=False)
     __table_args__ = (
         Index(None, "device_id", "revision"),
@@ -204,7 +206,11 @@ class VolumeLeg(Base):
 
 
 class Mapping(Base):
-    """``state``: attaching, attached, detaching, failed. ``wanted`` false: to be detached."""
+    """``state``: attaching, attached, detaching, failed. ``wanted`` false: to be detached.
+
+    ``request_id``: the newest request of a person about it. ``cut_off``: the incarnation that was
+    shut out without its client's word, and must not come back under its id (R7).
+    """
 
     __tablename__ = "mappings"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -221,6 +227,8 @@ class Mapping(Base):
     link: Mapped[str] = mapped_column(default="")
     uri: Mapped[str] = mapped_column(default="")
     error: Mapped[str] = mapped_column(default="")
+    request_id: Mapped[str] = mapped_column(default="")
+    cut_off: Mapped[str] = mapped_column(default="")
     created_at: Mapped[float]
     __table_args__ = (UniqueConstraint("volume_id", "sdc_id"),)
 

@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from appliance.common import errors
 from appliance.mdm.db import models, unit_of_work
-from appliance.mdm.services import context, devices, jobs, orders, volumes
+from appliance.mdm.services import clients, context, devices, jobs, orders, volumes
 from appliance.mdm.services.turns import Turns
 from appliance.mdm.services.upkeep import Upkeep
 from appliance.protocol import messages
@@ -29,10 +29,13 @@ _SPACE_INTERVAL_S = 5.0
 class Heartbeats:
     """Called by the agents' endpoints, from any thread."""
 
-    def __init__(self, ctx: context.Context, turns: Turns, upkeep: Upkeep) -> None:
+    def __init__(
+        self, ctx: context.Context, turns: Turns, upkeep: Upkeep, of_clients: clients.Clients
+    ) -> None:
         self._ctx = ctx
         self._turns = turns
         self._upkeep = upkeep
+        self._clients = of_clients
         self._lock = threading.Lock()
         self._sessions: dict[str, str] = {}
         self._order = _Order()
@@ -202,6 +205,7 @@ class Heartbeats:
         self._copied[(volume.id, leg.device_id)] = copy.copied_bytes
         done = sum(count for (vol, _), count in self._copied.items() if vol == volume.id)
         jobs.progress(tx, "resync", volume.id, done, copy.error or copy.waiting)
+        self._clients.held_up(tx, volume, leg.device_id, copy.waiting_for)
         syncing = any(
             r.device_id == leg.device_id and r.state == "syncing" for r in volume.replicas
         )
@@ -289,6 +293,7 @@ class Heartbeats:
     ) -> None:
         self._apply_incarnations(tx, volume, mapping, report)
         plugin = report.plugin
+        self._clients.reached(volume.id, report.incarnation, report.reached)
         if plugin is not None:
             self._turns.left(volume.id, plugin.incarnation, plugin.left)
             self._upkeep.blame(volume.id, plugin.generation, plugin)
@@ -332,7 +337,10 @@ class Heartbeats:
         for incarnation in known.values():
             if incarnation.state == "live" and incarnation.id != current:
                 incarnation.state = "doubt"
-        if current and current not in known and mapping.wanted:
+        over = plugin is not None and plugin.incarnation == current and bool(plugin.ended)
+        # Its intent file may be gone already: one that is over never comes back (R7).
+        over = over or current == mapping.cut_off
+        if current and current not in known and mapping.wanted and not over:
             volume.incarnations.append(
                 models.Incarnation(
                     id=current,

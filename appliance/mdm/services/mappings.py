@@ -4,7 +4,7 @@ import secrets
 
 from sqlalchemy import select
 
-from appliance.common import errors
+from appliance.common import errors, log
 from appliance.domain import health
 from appliance.mdm import bodies, shapes
 from appliance.mdm.db import models, unit_of_work
@@ -33,6 +33,8 @@ def create(
             link="",
             uri="",
             error="",
+            request_id=log.request_id(),
+            cut_off="",
             created_at=tx.now,
         )
         volume.mappings.append(row)
@@ -75,6 +77,7 @@ def delete(
         row.force = row.force or force
         row.state = "detaching"
         row.error = ""
+        row.request_id = log.request_id()
         tx.event("volume_unmapping", "volume", volume.id, volume.name, sdc=sdc.name, force=force)
         view = mapping_views.view(row, volume.name, sdc.name)
         if force and not _ever_started(tx, row):

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import sqlalchemy
 from sqlalchemy import orm, select
 
+from appliance.common import log
 from appliance.domain import model
 from appliance.mdm.db import models, unit_of_work
 from appliance.protocol import messages
@@ -31,7 +32,7 @@ def touch(tx: unit_of_work.Tx, volume_id: str) -> None:
     tx.session.execute(
         sqlalchemy.update(models.VolumeLeg)
         .where(models.VolumeLeg.volume_id == volume_id)
-        .values(revision=revision)
+        .values(revision=revision, request_id=log.request_id())
         .execution_options(synchronize_session=False)
     )
     holders = (
@@ -115,6 +116,7 @@ def leg_order(
         flush=any(incarnation.state == "doubt" for incarnation in volume.incarnations),
         copy=_copy_order(volume, leg, own, places),
         delete=leg.deleting,
+        request_id=leg.request_id,
     )
 
 
@@ -219,7 +221,40 @@ def _mapping_order(
         incarnation=incarnation.id if incarnation else "",
         lock_token=incarnation.lock_token if incarnation else "",
         map=volume_map,
+        request_id=_newest_request(volume) or mapping.request_id,
+        probes=_probes(volume, places) if volume_map is not None else (),
+        cut_off=mapping.cut_off,
     )
+
+
+def _probes(
+    volume: models.Volume, places: dict[str, models.Sds | models.Sdc]
+) -> tuple[messages.Probe, ...]:
+    """Where the client shall try the replicas that left."""
+    written = {leg.device_id for leg in written_legs(volume)}
+    found = []
+    for leg in volume.legs:
+        if leg.device_id in written:
+            continue
+        sds = places[leg.device_id]
+        served = leg.serving and leg.generation == volume.generation
+        found.append(
+            messages.Probe(
+                device_id=leg.device_id,
+                generation=volume.generation,
+                hosts=tuple(sds.hosts),
+                port=leg.port if served else sds.control_port,
+                socket=leg.socket if served else "",
+                data=served,
+            )
+        )
+    return tuple(found)
+
+
+def _newest_request(volume: models.Volume) -> str:
+    """The request because of which the volume's orders changed last."""
+    newest = max(volume.legs, key=lambda leg: leg.revision, default=None)
+    return newest.request_id if newest is not None else ""
 
 
 def granted(volume: models.Volume, incarnation_id: str) -> bool:

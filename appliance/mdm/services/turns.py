@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import select
 
 from appliance.common import clock as clocks
+from appliance.common import log
 from appliance.domain import generations, model
 from appliance.mdm.db import models, unit_of_work
 from appliance.mdm.services import orders
@@ -36,11 +37,12 @@ REJOIN_LIMIT_S = 600.0
 @dataclass(slots=True)
 class OpenTurn:
     """``incarnations`` are those whose intent files the orders name. ``cache_ids`` are what the
-    sealed devices reported; recorded when the turn is decided."""
+    sealed devices reported; recorded when the turn is decided. ``request_id`` is what began it."""
 
     turn: generations.Turn
     reason: str
     incarnations: frozenset[str]
+    request_id: str = "-"
     decided: bool = False
     blocked_by: frozenset[str] = frozenset()
     told_blocked: bool = False
@@ -120,7 +122,7 @@ class Turns:
             clients=frozenset(clients),
         )
         volume.turn_open = True
-        self._open[volume.id] = OpenTurn(turn, reason, frozenset(states))
+        self._open[volume.id] = OpenTurn(turn, reason, frozenset(states), log.request_id())
         tx.event(
             "turn_began", "volume", volume.id, volume.name, generation=volume.generation, why=reason
         )

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import delete, select
 
+from appliance.common import log
 from appliance.domain import health, layout
 from appliance.mdm.db import models, unit_of_work
-from appliance.mdm.services import jobs, orders
+from appliance.mdm.services import clients, jobs, orders
 from appliance.mdm.services.turns import OpenTurn, Turns
 from appliance.protocol import messages
 
@@ -49,9 +50,12 @@ class Upkeep:
     ``reach_of(sds_id)``: whether its agent is heard of.
     """
 
-    def __init__(self, turns: Turns, reach_of: Callable[[str], health.Reach]) -> None:
+    def __init__(
+        self, turns: Turns, reach_of: Callable[[str], health.Reach], of_clients: clients.Clients
+    ) -> None:
         self._turns = turns
         self._reach_of = reach_of
+        self._clients = of_clients
         self._blames: dict[str, Blame] = {}
         #: what the last ``touch`` of a volume was for, so that it is said once
         self._stop_ordered: dict[str, int] = {}
@@ -72,6 +76,23 @@ class Upkeep:
 
     def consider(self, tx: unit_of_work.Tx, volume: models.Volume) -> None:
         """Do the next thing the volume needs, if any."""
+        with log.request(self._cause(volume)):
+            self._consider(tx, volume)
+
+    def _cause(self, volume: models.Volume) -> str:
+        """The request whose work goes on here: it stands in what is logged and ordered."""
+        found = self._turns.get(volume.id)
+        if found is not None:
+            return found.request_id
+        new = {i.mapping_id for i in _newcomers(volume)}
+        for mapping in volume.mappings:
+            if mapping.id in new:
+                return mapping.request_id
+        grown = [leg.request_id for leg in volume.legs if 0 < leg.size < volume.size]
+        return grown[0] if grown else log.request_id()
+
+    def _consider(self, tx: unit_of_work.Tx, volume: models.Volume) -> None:
+        self._clients.look_after(tx, volume)
         if volume.state == "deleting":
             self._turns.forget(volume.id)
             return
@@ -136,9 +157,10 @@ class Upkeep:
         return ""
 
     def _joinable(self, volume: models.Volume, up: set[str]) -> set[str]:
-        """Devices with stale replicas that answer again and may come back now."""
+        """Devices with stale replicas that answer again, the clients too, and may come back now."""
         stale = {replica.device_id for replica in volume.replicas if replica.state == "stale"}
-        return {d for d in stale & up if self._turns.may_rejoin(volume.id, d)}
+        rested = {d for d in stale & up if self._turns.may_rejoin(volume.id, d)}
+        return {d for d in rested if self._clients.all_reach(volume, d)}
 
     def _look(self, tx: unit_of_work.Tx, volume: models.Volume) -> "_Look":
         rows = tx.session.execute(
@@ -212,11 +234,13 @@ class Upkeep:
             orders.touch(tx, volume.id)
 
 
+def _newcomers(volume: models.Volume) -> list[models.Incarnation]:
+    live = [incarnation for incarnation in volume.incarnations if incarnation.state == "live"]
+    return [incarnation for incarnation in live if not orders.granted(volume, incarnation.id)]
+
+
 def _newcomer(volume: models.Volume) -> str:
-    for incarnation in volume.incarnations:
-        if incarnation.state == "live" and not orders.granted(volume, incarnation.id):
-            return "a client maps the volume"
-    return ""
+    return "a client maps the volume" if _newcomers(volume) else ""
 
 
 def _doubtful(volume: models.Volume) -> str:

@@ -23,7 +23,8 @@ def main() -> int:
     threading.Thread(target=_listen, args=(pace,), name="copy-agent", daemon=True).start()
     told = progress.Progress(job.order.generation, time, _say)
     try:
-        run.Run(job, told, pace, time).run()
+        with log.request(job.request_id or "-"):
+            run.Run(job, told, pace, time).run()
     except OSError as exc:
         told.failed(str(exc))
         return copy_job.EXIT_DEVICE_FAILED if exc.errno in copy_job.BROKEN else 1

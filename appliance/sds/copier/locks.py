@@ -21,6 +21,17 @@ MAX_LIMIT_S = 8.0
 _ANSWER_S = 2.0
 
 
+class NoLock(errors.Unreachable):
+    """A client did not give the lock of a step; ``incarnation`` is which."""
+
+    code = "no_lock"
+    template = "client {incarnation} gives no lock: {why}"
+
+    def __init__(self, incarnation: str, why: str) -> None:
+        super().__init__(incarnation=incarnation, why=why)
+        self.incarnation = incarnation
+
+
 class Held:
     """The locks of one step. ``expired`` once any may have run out."""
 
@@ -50,7 +61,7 @@ class Locks:
 
     @contextmanager
     def hold(self, offset: int, length: int, limit_s: float) -> Iterator[Held]:
-        """Raises errors.Unreachable, or what a client answered, if not every client agreed."""
+        """Raises NoLock if not every client agreed."""
         held = Held(self._time)
         with ExitStack() as stack:
             for each, caller in self._clients:
@@ -62,7 +73,10 @@ class Locks:
                     length=length,
                     limit_s=limit_s,
                 )
-                answer = caller.post("/locks", codec.to_json(words))
+                try:
+                    answer = caller.post("/locks", codec.to_json(words))
+                except errors.BasaltError as exc:
+                    raise NoLock(each.incarnation, str(exc)) from exc
                 granted_s, ident = _read(each, answer)
                 stack.callback(_release, caller, ident)
                 held.limit(min(limit_s, granted_s))
@@ -84,9 +98,7 @@ def _bracketed(host: str) -> str:
 
 def _read(each: messages.LockClient, answer: object) -> tuple[float, str]:
     if not isinstance(answer, dict) or not isinstance(answer.get("limit_s"), int | float):
-        raise errors.Unreachable(
-            peer=f"client {each.incarnation}", why="it answered a lock without its limit"
-        )
+        raise NoLock(each.incarnation, "it answered without the lock's limit")
     return float(answer["limit_s"]), str(answer.get("id", ""))
 
 

@@ -22,6 +22,7 @@ class Progress:
         self._copied = 0
         self._total = 0
         self._waiting = ""
+        self._holder = ""
         self._told_at = 0.0
 
     def begin(self, total_bytes: int) -> None:
@@ -33,22 +34,25 @@ class Progress:
         """``length`` more bytes are equal on both sides; nothing waits any more."""
         with self._mutex:
             self._copied += length
-            news, self._waiting = self._waiting != "", ""
+            news, self._waiting, self._holder = self._waiting != "", "", ""
             if news or self._time.monotonic() - self._told_at >= _EVERY_S:
                 self._tell()
 
-    def waiting(self, why: str) -> None:
-        """The copy does not go on, because of ``why``; it will be tried again."""
+    def waiting(self, why: str, holder: str = "") -> None:
+        """The copy does not go on, because of ``why``; it will be tried again.
+
+        ``holder``: the incarnation that gives no lock, if that is why.
+        """
         with self._mutex:
-            if self._waiting != why:
-                self._waiting = why
+            if (self._waiting, self._holder) != (why, holder):
+                self._waiting, self._holder = why, holder
                 self._tell()
 
     def done(self) -> None:
         """Everything is equal and on disk."""
         with self._mutex:
             self._copied = self._total
-            self._waiting = ""
+            self._waiting = self._holder = ""
             self._tell(done=True)
 
     def failed(self, why: str) -> None:
@@ -63,6 +67,7 @@ class Progress:
             done=done,
             waiting=self._waiting,
             error=error,
+            waiting_for=self._holder,
         )
         self._told_at = self._time.monotonic()
         self._write(json.dumps(codec.to_json(report)))

@@ -3,6 +3,7 @@
 Called by ``__main__``. It goes on trying for as long as it lives; its agent ends it.
 """
 
+import contextvars
 import errno
 import functools
 import logging
@@ -57,7 +58,12 @@ class Run:
         self._told.begin(plan.total_bytes(self._job, dirty))
         steps = self._steps(dirty)
         workers = [
-            threading.Thread(target=self._work, args=(steps,), name=f"copy-{number}", daemon=True)
+            threading.Thread(
+                target=contextvars.copy_context().run,  # the log's request id goes with it
+                args=(self._work, steps),
+                name=f"copy-{number}",
+                daemon=True,
+            )
             for number in range(_THREADS)
         ]
         for worker in workers:
@@ -144,14 +150,17 @@ class Run:
         """``action``'s result, tried until the peers answer and the device has room."""
         pause = backoff.Backoff(0.1, 2.0)
         while True:
+            holder = ""
             try:
                 return action()
+            except locks.NoLock as exc:
+                why, holder = str(exc), exc.incarnation
             except errors.BasaltError as exc:
                 why = str(exc)
             except OSError as exc:
                 if exc.errno not in _FULL:
                     raise
                 why = "the device is full"
-            self._told.waiting(why)
+            self._told.waiting(why, holder)
             if self._ended.wait(pause.next_s()):
                 raise errors.Unavailable(why="another step failed")

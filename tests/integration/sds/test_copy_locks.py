@@ -64,10 +64,12 @@ def test_copy_waits_for_a_client_that_does_not_answer(pair: Pair, make_client) -
     pair.copy(clients=(client.to_order(CLIENT),))
     waiting = pair.wait_copy(lambda copy: copy.waiting != "")
     assert "the plugin is starting" in waiting.waiting
+    assert waiting.waiting_for == CLIENT
     assert not waiting.done
     assert pair.data(TARGET)[:MIB] == bytes(MIB)
     client.refuse = ""
-    assert pair.wait_copy().waiting == ""
+    done = pair.wait_copy()
+    assert (done.waiting, done.waiting_for) == ("", "")
     assert pair.data(SOURCE) == pair.data(TARGET)
 
 

@@ -1,5 +1,6 @@
 """Connections to a leg: what is refused, thrown away and shut."""
 
+import contextlib
 import dataclasses
 import errno
 import socket
@@ -7,8 +8,9 @@ import socket
 import nbd
 import pytest
 
+from appliance.domain import model
 from nbd_plugin import connections, failures
-from tests.fakes import legs
+from tests.fakes import hand_clock, legs
 
 K = 4096
 
@@ -67,6 +69,57 @@ def test_one_that_says_nothing_is_given_up(server, monkeypatch):
     server.stop()
     with pytest.raises(failures.LegDied, match="the handshake took too long"):
         connections.LegPool(leg).take()
+
+
+def test_one_that_takes_long_is_waited_for_while_its_pulse_goes_on(server, monkeypatch):
+    monkeypatch.setattr(connections, "CONNECT_TIMEOUT_S", 0.05)
+    clock = hand_clock.HandClock()
+    pool = connections.LegPool(server.serve(), clock)
+    pool.pulse_s = clock.now
+    server.stop()
+    looks = []
+    patient = pool._patient
+    monkeypatch.setattr(pool, "_patient", lambda s: bool(looks.append(s)) or patient(s))
+    taking = legs.Doing(pool.take)
+    legs.until(lambda: looks and looks[-1] > 0.05)
+    assert not taking.done
+    server.go_on()
+    pool.discard(taking.result())
+    server.stop()
+    taking = legs.Doing(pool.take)
+    clock.advance(model.PULSE_S)  # the pulse stopped
+    with pytest.raises(failures.LegDied, match="the handshake took too long"):
+        taking.result()
+
+
+def test_a_pulse_does_not_make_anyone_wait_for_ever(server, monkeypatch):
+    monkeypatch.setattr(connections, "CONNECT_LIMIT_S", 0.05)
+    pool = connections.LegPool(server.serve())
+    pool.pulse_s = float("inf")
+    server.stop()
+    with pytest.raises(failures.LegDied, match="the handshake took too long"):
+        pool.take()
+
+
+def test_a_full_backlog_is_slow_and_not_dead(tmp_path, server, monkeypatch):
+    monkeypatch.setattr(connections, "CONNECT_TIMEOUT_S", 0.05)
+    path = str(tmp_path / "full.sock")
+    full = dataclasses.replace(server.serve(), socket=path)
+    with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as peers:
+        listener.bind(path)
+        listener.listen(0)
+        queued = peers.enter_context(socket.socket(socket.AF_UNIX))
+        queued.connect(path)
+        with pytest.raises(failures.LegDied, match="timed out"):
+            connections.LegPool(full).take()
+        pool = connections.LegPool(full)
+        pool.pulse_s = float("inf")
+        taking = legs.Doing(pool.take)
+        for _ in range(2):  # the one in the queue, and then the one that waits
+            peers.enter_context(listener.accept()[0])
+        pool.close()  # nobody speaks NBD here
+        with pytest.raises(failures.LegDied):
+            taking.result()
 
 
 def test_one_that_is_no_nbd_server_is_a_dead_leg(server):

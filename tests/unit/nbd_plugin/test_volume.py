@@ -117,3 +117,18 @@ def test_a_lock_that_is_given_back_twice_or_never_leaves_nothing_behind(make_vol
     with pytest.raises(failures.EpochOver):
         volume.lock("c", 2, 0, K, 60.0)
     volume.write(memoryview(b"2" * K), 0, False)
+
+
+def test_a_lock_id_that_is_held_is_refused_and_its_range_is_not_lost(make_volume, servers):
+    volume = make_volume()
+    volume.adopt(next_map(servers))
+    volume.wait_ready(10.0)
+    volume.lock("a", 1, 0, K, 60.0)
+    with pytest.raises(failures.LockIdInUse, match="with the id a is held"):
+        volume.lock("a", 1, 4 * K, K, 60.0)
+    volume.write(memoryview(b"1" * K), 4 * K, False)  # the refused lock holds nothing
+    held = legs.Doing(volume.write, memoryview(b"2" * K), 0, False)
+    assert servers[0].read(0, K) == bytes(K)
+    volume.unlock("a")
+    held.result()
+    assert servers[0].read(0, K) == b"2" * K

@@ -1,5 +1,6 @@
 """Orders: made from the database alone, for whom they concern, only when they changed."""
 
+from appliance.common import log
 from appliance.domain import model
 from appliance.mdm import bodies
 from appliance.mdm.services import orders, volumes
@@ -128,3 +129,16 @@ def test_an_intent_file_is_retired_only_while_every_replica_is_in_sync(cluster):
     row.replicas[0].state = "in_sync"
     row.turn_open = True
     assert orders.retirable(row) == ()
+
+
+def test_orders_name_the_request_they_go_back_to(cluster):
+    with log.request("request-1"):
+        volume = cluster.create()
+        cluster.map(volume)
+    cluster.until(lambda: bool(cluster.sdcs[0].maps))
+    with cluster.ctx.uow.read() as tx:
+        (mapped,) = orders.for_sdc(tx, cluster.sdcs[0].id).mappings
+        (leg,) = orders.for_sds(tx, cluster.sds[0].id, 0).legs
+    assert (mapped.request_id, leg.request_id) == ("request-1", "request-1")
+    began = [e for e in cluster.event_rows("turn_began") if e.subject_id == volume]
+    assert [event.request_id for event in began] == ["request-1"]
