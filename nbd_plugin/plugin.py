@@ -9,6 +9,7 @@ report success.
 
 import errno
 import sys
+from threading import get_ident
 from typing import Any, NoReturn
 
 import nbdkit
@@ -20,6 +21,9 @@ _READY_TIMEOUT_S = 30.0
 
 _pairs: dict[str, str] = {}
 _volume: Any = None
+
+#: Python's C functions that keep a thread's state.
+_states: Any = None
 
 
 def config(key: str, value: str) -> None:
@@ -41,11 +45,12 @@ def thread_model() -> int:
 
 def after_fork() -> None:
     """Connections and threads start here: nbdkit has forked and dropped its terminal."""
-    global _volume
+    global _volume, _states
     from appliance.common import log
-    from nbd_plugin import agent_link, params, volume
+    from nbd_plugin import agent_link, params, thread_states, volume
 
     log.setup("plugin")
+    _states = thread_states.load()
     told = params.parse(_pairs)
     link = agent_link.AgentLink(told.link, told.incarnation)
     _volume = volume.Volume(told.incarnation, told.read_only, link.changed)
@@ -58,78 +63,90 @@ def cleanup() -> None:
         _volume.stop()
 
 
-def open(readonly: bool) -> int:
+def open(readonly: bool) -> Any:
+    """A connection's handle: what is kept for its threads."""
+    from nbd_plugin import thread_states
+
     try:
         _volume.wait_ready(_READY_TIMEOUT_S)
     except Exception as exc:
         _fail(exc)
-    return 1
+    return thread_states.Pins(_states)
 
 
-def get_size(_handle: int) -> int:
+def close(pins: Any) -> None:
+    """The connection's threads have ended."""
+    pins.free()
+
+
+def get_size(_pins: Any) -> int:
     return int(_volume.size)
 
 
-def block_size(_handle: int) -> tuple[int, int, int]:
+def block_size(_pins: Any) -> tuple[int, int, int]:
     """Any byte range works; 4 KiB is what the disks below like; 32 MiB is nbdkit's limit."""
     return (1, 4096, 32 * 1024 * 1024)
 
 
-def can_write(_handle: int) -> bool:
+def can_write(_pins: Any) -> bool:
     return _pairs.get("read_only") != "1"
 
 
-def can_flush(_handle: int) -> bool:
+def can_flush(_pins: Any) -> bool:
     return True
 
 
-def can_fua(_handle: int) -> int:
+def can_fua(_pins: Any) -> int:
     return int(nbdkit.FUA_NATIVE)
 
 
-def can_trim(_handle: int) -> bool:
+def can_trim(_pins: Any) -> bool:
     return True
 
 
-def can_zero(_handle: int) -> bool:
+def can_zero(_pins: Any) -> bool:
     return True
 
 
-def can_fast_zero(_handle: int) -> bool:
+def can_fast_zero(_pins: Any) -> bool:
     return False
 
 
-def can_multi_conn(_handle: int) -> bool:
+def can_multi_conn(_pins: Any) -> bool:
     """True: a flush on any connection goes to every device, whatever connection wrote."""
     return True
 
 
-def can_extents(_handle: int) -> bool:
+def can_extents(_pins: Any) -> bool:
     return True
 
 
-def pread(_handle: int, buf: Any, offset: int, _flags: int) -> None:
+def pread(pins: Any, buf: Any, offset: int, _flags: int) -> None:
     try:
+        if get_ident() not in pins.pinned:
+            pins.pin()
         _volume.read(memoryview(buf), offset)
     except Exception as exc:
         _fail(exc)
 
 
-def pwrite(_handle: int, buf: Any, offset: int, flags: int) -> None:
+def pwrite(pins: Any, buf: Any, offset: int, flags: int) -> None:
     try:
+        if get_ident() not in pins.pinned:
+            pins.pin()
         _volume.write(memoryview(buf), offset, bool(flags & nbdkit.FLAG_FUA))
     except Exception as exc:
         _fail(exc)
 
 
-def flush(_handle: int, _flags: int) -> None:
+def flush(_pins: Any, _flags: int) -> None:
     try:
         _volume.flush()
     except Exception as exc:
         _fail(exc)
 
 
-def trim(_handle: int, count: int, offset: int, flags: int) -> None:
+def trim(_pins: Any, count: int, offset: int, flags: int) -> None:
     """Reads zeroes afterwards. A thick volume keeps its allocation, so there is nothing to do."""
     try:
         if _volume.thin:
@@ -140,7 +157,7 @@ def trim(_handle: int, count: int, offset: int, flags: int) -> None:
         _fail(exc)
 
 
-def zero(_handle: int, count: int, offset: int, flags: int) -> None:
+def zero(_pins: Any, count: int, offset: int, flags: int) -> None:
     try:
         _volume.zero(
             offset, count, bool(flags & nbdkit.FLAG_FUA), bool(flags & nbdkit.FLAG_MAY_TRIM)
@@ -149,7 +166,7 @@ def zero(_handle: int, count: int, offset: int, flags: int) -> None:
         _fail(exc)
 
 
-def extents(_handle: int, count: int, offset: int, _flags: int) -> list[tuple[int, int, int]]:
+def extents(_pins: Any, count: int, offset: int, _flags: int) -> list[tuple[int, int, int]]:
     """Nbdkit's extent types are NBD's base:allocation flags: 1 hole, 2 reads as zeroes."""
     try:
         return list(_volume.extents(offset, count))
