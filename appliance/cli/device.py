@@ -69,7 +69,7 @@ def show(session: Session, ref: str) -> None:
             ("Path", item["path"]),
             ("Pool", item["pool"]),
             ("Media", item["media"]),
-            ("State", output.reason(item["state"], item["reason"])),
+            ("State", output.reason(_state(item), item["reason"])),
             ("Capacity", output.size(item["capacity_bytes"])),
             ("Free", output.size(item["free_bytes"])),
             ("Limit", output.size(item["limit_bytes"]) if item["limit_bytes"] else "none"),
@@ -88,12 +88,19 @@ verbs.delete(
 )
 
 
+def _state(item: dict[str, Any]) -> str:
+    """What its server said last is worth nothing while the server is down."""
+    if item["state"] == "ok" and item["reach"] == "down":
+        return "sds down"
+    return str(item["state"])
+
+
 def _row(item: dict[str, Any]) -> tuple[object, ...]:
     return (
         item["id"],
         item["sds"],
         item["pool"],
-        item["state"],
+        _state(item),
         output.size(item["capacity_bytes"]),
         output.size(item["free_bytes"]),
         item["path"],

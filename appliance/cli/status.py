@@ -8,6 +8,7 @@ from appliance.cli import command, output
 from appliance.cli.session import Session
 
 _HEALTH_STYLE = {"healthy": "bold green", "degraded": "bold yellow", "unhealthy": "bold red"}
+_WORDS = {"unreachable": "not reachable"}
 _SEVERITY_STYLE = {"warning": "yellow", "error": "red", "critical": "bold red"}
 
 
@@ -27,7 +28,7 @@ def status(session: Session) -> None:
             ("Cluster", f"{seen['cluster']}, version {seen['version']}"),
             ("Capacity", _capacity(seen["capacity"])),
             ("Roles", _roles(seen["roles"])),
-            ("Devices", _counts(seen["devices"])),
+            ("Devices", _devices(seen["devices"], seen["devices_reason"])),
             ("Volumes", _counts(seen["volumes"])),
             ("Jobs", "" if seen["jobs"] else "none running"),
         ]
@@ -60,6 +61,12 @@ def _counts(seen: dict[str, int]) -> str:
     """``4: 3 healthy, 1 degraded``."""
     parts = ", ".join(f"{count} {state}" for state, count in seen.items() if count)
     return f"{sum(seen.values())}: {parts}" if parts else "none"
+
+
+def _devices(seen: dict[str, int], why: str) -> str:
+    """``3: 2 ok, 1 not reachable (sds2 is down)``."""
+    text = _counts({_WORDS.get(state, state): count for state, count in seen.items()})
+    return f"{text} ({why})" if why else text
 
 
 def _jobs(jobs: list[dict[str, Any]]) -> None:

@@ -91,6 +91,9 @@ def show(session: Session, ref: str) -> None:
         for one in item["replicas"]
     ]
     output.table([">column", ">copy", "state", "sds", "device"], rows)
+    for where, why in _refusals(item):
+        output.line()
+        output.say(f"{where}: {why}")
 
 
 @volume.command()
@@ -106,11 +109,13 @@ def status(session: Session, ref: str) -> None:
     if session.json:
         keys = ("id", "name", "state", "health", "reason", "generation", "turn_open", "mappings")
         facts = {key: item[key] for key in keys}
-        output.emit_json(facts | {"copies": counts, "jobs": jobs})
+        refused = [{"where": where, "why": why} for where, why in _refusals(item)]
+        output.emit_json(facts | {"copies": counts, "refused": refused, "jobs": jobs})
         return
     output.say(f"{item['name']} is " + output.reason(item["health"], item["reason"]))
     copies = ", ".join(f"{count} {state}" for state, count in counts.items())
     pairs = [("Copies", copies)]
+    pairs += [("Refused", f"{where}: {why}") for where, why in _refusals(item)]
     pairs += [("Mapped to", _where(mapping, long=True)) for mapping in item["mappings"]]
     pairs += [("Job", f"{job['kind']} {_done(job)}") for job in jobs]
     output.details(pairs)
@@ -184,6 +189,12 @@ def _where(mapping: dict[str, Any], long: bool = False) -> str:
 def _copies(item: dict[str, Any]) -> dict[str, int]:
     ordered = sorted(one["state"] for one in item["replicas"])
     return {state: len(list(group)) for state, group in itertools.groupby(ordered)}
+
+
+def _refusals(item: dict[str, Any]) -> list[tuple[str, str]]:
+    """Where a copy is not served, and why; a device once, however many columns it has."""
+    found = {f"{one['sds']} {one['device_path']}": one["error"] for one in item["replicas"]}
+    return [(where, why) for where, why in found.items() if why]
 
 
 def _done(job: dict[str, Any]) -> str:

@@ -50,6 +50,7 @@ class Device(TypedDict):
     media: str
     state: str
     reason: str
+    reach: str
     limit_bytes: int
     capacity_bytes: int
     free_bytes: int
@@ -89,12 +90,15 @@ class Sdc(TypedDict):
 
 
 class Replica(TypedDict):
+    """``error``: why its SDS, or the MDM for it, refuses to serve it; empty if nothing is wrong."""
+
     column: int
     slot: int
     device_id: str
     device_path: str
     sds: str
     state: str
+    error: str
 
 
 class Mapping(TypedDict):
@@ -240,6 +244,7 @@ class Status(TypedDict):
     version: str
     roles: dict[str, RoleCount]
     devices: dict[str, int]
+    devices_reason: str
     capacity: Capacity
     volumes: dict[str, int]
     jobs: list[Job]

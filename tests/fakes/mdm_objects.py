@@ -21,6 +21,7 @@ def _device(number: int, sds: int) -> dict[str, Any]:
         "media": "ssd",
         "state": "ok",
         "reason": "",
+        "reach": "down" if sds == 2 else "up",
         "limit_bytes": 0,
         "capacity_bytes": 100 * _GIB,
         "free_bytes": 90 * _GIB,
@@ -109,6 +110,7 @@ _VOLUME: dict[str, Any] = {
             "device_path": f"/srv/basalt/disk{sds}",
             "sds": f"sds{sds}",
             "state": "stale" if sds == 2 else "in_sync",
+            "error": "",
         }
         for column, pair in enumerate([(1, 2), (2, 3), (3, 1)])
         for slot, sds in enumerate(pair)
@@ -230,7 +232,8 @@ STATUS: dict[str, Any] = {
         "sds": {"total": 3, "up": 2, "down": 1, "unknown": 0},
         "sdc": {"total": 1, "up": 1, "down": 0, "unknown": 0},
     },
-    "devices": {"ok": 2, "missing": 1},
+    "devices": {"ok": 2, "unreachable": 1},
+    "devices_reason": "sds2 is down",
     "capacity": {
         "capacity_bytes": 300 * _GIB,
         "used_bytes": 30 * _GIB,

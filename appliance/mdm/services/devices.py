@@ -7,7 +7,7 @@ import secrets
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from appliance.common import errors
 from appliance.mdm import bodies, shapes
@@ -39,29 +39,31 @@ def create(ctx: context.Context, actor: str, new: bodies.NewDevice) -> shapes.De
         tx.session.add(row)
         tx.event("device_added", "device", row.id, row.path, sds=sds.name, pool=pool.name)
         tx.poke("sds", sds.id)
-        return view(row, sds.name, pool.name)
+        return view(ctx, row, sds.name, pool.name)
 
 
 def get(ctx: context.Context, ident: str) -> shapes.Device:
     with ctx.uow.read() as tx:
         row = refs.find(tx, models.Device, ident)
-        return view(row, row.sds.name, tx.session.get_one(models.Pool, row.pool_id).name)
+        return view(ctx, row, row.sds.name, tx.session.get_one(models.Pool, row.pool_id).name)
 
 
 def list_page(ctx: context.Context, page: bodies.Page) -> dict[str, Any]:
     with ctx.uow.read() as tx:
         query = pages.limited(_with_names(), models.Device.path, models.Device.id, page)
-        return pages.cut([view(*row) for row in tx.session.execute(query)], "path", page)
+        return pages.cut([view(ctx, *row) for row in tx.session.execute(query)], "path", page)
 
 
-def by_sds(tx: unit_of_work.Tx, sds_id: str | None = None) -> dict[str, list[shapes.Device]]:
+def by_sds(
+    ctx: context.Context, tx: unit_of_work.Tx, sds_id: str | None = None
+) -> dict[str, list[shapes.Device]]:
     """All devices, or one SDS's, by SDS id, in order of path."""
     query = _with_names().order_by(models.Device.path)
     if sds_id is not None:
         query = query.where(models.Device.sds_id == sds_id)
     found: dict[str, list[shapes.Device]] = {}
     for row, sds_name, pool_name in tx.session.execute(query):
-        found.setdefault(row.sds_id, []).append(view(row, sds_name, pool_name))
+        found.setdefault(row.sds_id, []).append(view(ctx, row, sds_name, pool_name))
     return found
 
 
@@ -96,7 +98,8 @@ def given_back(tx: unit_of_work.Tx, row: models.Device) -> None:
     _drop(tx, row)
 
 
-def view(row: models.Device, sds_name: str, pool_name: str) -> shapes.Device:
+def view(ctx: context.Context, row: models.Device, sds_name: str, pool_name: str) -> shapes.Device:
+    """``state`` is what its SDS said last; ``reach`` whether that SDS answers now."""
     return {
         "id": row.id,
         "sds": sds_name,
@@ -107,6 +110,7 @@ def view(row: models.Device, sds_name: str, pool_name: str) -> shapes.Device:
         "media": row.media,
         "state": row.state,
         "reason": row.reason,
+        "reach": reach.agent(ctx, row.sds_id)[0].value,
         "limit_bytes": row.limit_bytes,
         "capacity_bytes": row.capacity_bytes,
         "free_bytes": row.free_bytes,
@@ -176,9 +180,3 @@ def _with_names() -> sqlalchemy.Select[models.Device, str, str]:
         .join(models.Sds, models.Sds.id == models.Device.sds_id)
         .join(models.Pool, models.Pool.id == models.Device.pool_id)
     )
-
-
-def count(tx: unit_of_work.Tx) -> dict[str, int]:
-    """Devices by state."""
-    query = select(models.Device.state, func.count()).group_by(models.Device.state)
-    return dict(tx.session.execute(query).all())

@@ -1,5 +1,6 @@
 """Numbers about the whole cluster, read once, for status, health and metrics alike."""
 
+import collections
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,18 +13,25 @@ from appliance.mdm.services import (
     capacity,
     cluster,
     context,
-    devices,
     events,
     jobs,
     reach,
     volume_views,
 )
 
+#: States of a device that hold only while its SDS answers.
+_SAID_TO_WORK = ("ok", "adding", "removing")
+
+_SILENT = ("unreachable", "unknown")
+
 
 @dataclass(frozen=True, slots=True)
 class Figures:
     """``roles`` are by role, ``devices`` by state, ``volumes`` by health. ``hurt``: health, name
-    and reason of each volume that is not healthy."""
+    and reason of each volume that is not healthy.
+
+    A device whose SDS does not answer is ``unreachable``, one whose SDS was not heard yet
+    ``unknown``, whatever was last said of it; ``silent`` are these SDSs, by name."""
 
     cluster_id: str
     term: int
@@ -31,6 +39,7 @@ class Figures:
     counts: dict[str, int]
     roles: dict[str, shapes.RoleCount]
     devices: dict[str, int]
+    silent: dict[str, health.Reach]
     volumes: dict[str, int]
     hurt: list[tuple[health.Health, str, str]]
     capacity: shapes.Capacity
@@ -46,13 +55,17 @@ def read(ctx: context.Context) -> Figures:
         row = tx.session.get_one(models.Cluster, 1)
         states = volume_views.states(ctx, tx)
         words = [state[0] for state in states]
+        places = list(reach.places(ctx, tx).values())
         return Figures(
             cluster_id=row.id,
             term=row.term,
             revision=row.revision,
             counts=cluster.counts(tx),
             roles=roles(ctx, tx),
-            devices=devices.count(tx),
+            devices=dict(collections.Counter(_device_state(place) for place in places)),
+            silent={
+                place.sds_name: place.reach for place in places if _device_state(place) in _SILENT
+            },
             volumes={word.value: words.count(word) for word in health.Health},
             hurt=[state for state in states if state[0] is not health.Health.HEALTHY],
             capacity=capacity.total(list(capacity.pools(tx).values())),
@@ -61,6 +74,14 @@ def read(ctx: context.Context) -> Figures:
             database_bytes=database_bytes(ctx.database_url),
             uptime_s=round(ctx.clock.monotonic() - ctx.started, 3),
         )
+
+
+def _device_state(place: reach.Place) -> str:
+    if place.state in _SAID_TO_WORK and place.reach is health.Reach.DOWN:
+        return "unreachable"
+    if place.state in _SAID_TO_WORK and place.reach is health.Reach.UNKNOWN:
+        return "unknown"
+    return place.state
 
 
 def roles(ctx: context.Context, tx: unit_of_work.Tx) -> dict[str, shapes.RoleCount]:

@@ -43,6 +43,10 @@ def status(ctx: context.Context) -> shapes.Status:
         "version": cluster.version(),
         "roles": found.roles,
         "devices": found.devices,
+        "devices_reason": ", ".join(
+            f"{name} is {'down' if how is health.Reach.DOWN else 'not heard of yet'}"
+            for name, how in sorted(found.silent.items())
+        ),
         "capacity": found.capacity,
         "volumes": found.volumes,
         "jobs": running,

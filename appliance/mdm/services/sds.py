@@ -20,7 +20,7 @@ def get(ctx: context.Context, ref: str) -> shapes.Sds:
 def list_page(ctx: context.Context, page: bodies.Page) -> dict[str, Any]:
     with ctx.uow.read() as tx:
         query = pages.limited(_with_names(), models.Sds.name, models.Sds.id, page)
-        held = devices.by_sds(tx)
+        held = devices.by_sds(ctx, tx)
         items = [
             view(ctx, row, domain, fault_set, held.get(row.id, []))
             for row, domain, fault_set in tx.session.execute(query)
@@ -30,7 +30,7 @@ def list_page(ctx: context.Context, page: bodies.Page) -> dict[str, Any]:
 
 def all_in(ctx: context.Context, tx: unit_of_work.Tx) -> list[shapes.Sds]:
     """Every SDS in order of name, within a transaction that goes on."""
-    held = devices.by_sds(tx)
+    held = devices.by_sds(ctx, tx)
     return [
         view(ctx, row, domain, fault_set, held.get(row.id, []))
         for row, domain, fault_set in tx.session.execute(_with_names().order_by(models.Sds.name))
@@ -53,7 +53,7 @@ def delete(ctx: context.Context, actor: str, ref: str) -> None:
     """Forget an SDS; its secret ends. Raises errors.InUse while it has devices."""
     with ctx.uow.write(actor) as tx:
         row = refs.find(tx, models.Sds, ref)
-        held = devices.by_sds(tx, row.id).get(row.id, [])
+        held = devices.by_sds(ctx, tx, row.id).get(row.id, [])
         if held:
             raise errors.InUse(kind="SDS", key=row.name, why=_why_not(tx, row, held))
         tx.event("sds_removed", "sds", row.id, row.name)
@@ -96,7 +96,7 @@ def view(
 def _one(ctx: context.Context, tx: unit_of_work.Tx, row: models.Sds) -> shapes.Sds:
     domain = tx.session.get_one(models.Domain, row.domain_id)
     fault_set = tx.session.get(models.FaultSet, row.fault_set_id) if row.fault_set_id else None
-    held = devices.by_sds(tx, row.id).get(row.id, [])
+    held = devices.by_sds(ctx, tx, row.id).get(row.id, [])
     return view(ctx, row, domain.name, fault_set.name if fault_set else None, held)
 
 

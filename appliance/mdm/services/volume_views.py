@@ -44,8 +44,10 @@ def one(ctx: context.Context, tx: unit_of_work.Tx, row: models.Volume) -> shapes
     pool = tx.session.get_one(models.Pool, row.pool_id)
     used = sum(leg.used_bytes for leg in row.legs)
     mapped = mapping_views.of_volumes(tx, [row.id]).get(row.id, [])
+    errors = {leg.device_id: leg.error for leg in row.legs}
     replicas = [
-        _replica(r.column, r.slot, r.state, r.device_id, places[r.device_id]) for r in row.replicas
+        _replica(r.column, r.slot, r.state, places[r.device_id], errors.get(r.device_id, ""))
+        for r in row.replicas
     ]
     return {**_summary(row, pool.name, used, mapped, flaws), "replicas": replicas}
 
@@ -64,7 +66,7 @@ def fresh(
         for slot, device_id in enumerate(chosen)
     ]
     flaws = _flaws([(column, state, device) for column, _, state, device in replicas], places)
-    views = [_replica(*replica, places[replica[3]]) for replica in replicas]
+    views = [_replica(*replica[:3], places[replica[3]], "") for replica in replicas]
     return {**_summary(row, pool, 0, [], flaws), "replicas": views}
 
 
@@ -182,29 +184,30 @@ def _summary(
     }
 
 
-def _replica(
-    column: int, slot: int, state: str, device_id: str, place: reach.Place
-) -> shapes.Replica:
+def _replica(column: int, slot: int, state: str, place: reach.Place, error: str) -> shapes.Replica:
     return {
         "column": column,
         "slot": slot,
-        "device_id": device_id,
+        "device_id": place.device_id,
         "device_path": place.path,
         "sds": place.sds_name,
         "state": state,
+        "error": error,
     }
 
 
 def _add_replicas(ctx: context.Context, tx: unit_of_work.Tx, items: list[dict[str, Any]]) -> None:
     places = reach.places(ctx, tx)
     by_volume: dict[str, list[shapes.Replica]] = {item["id"]: [] for item in items}
-    r = models.Replica
+    r, leg = models.Replica, models.VolumeLeg
     query = (
-        select(r.volume_id, r.column, r.slot, r.state, r.device_id)
+        select(r.volume_id, r.column, r.slot, r.state, r.device_id, leg.error)
+        .outerjoin(leg, (leg.volume_id == r.volume_id) & (leg.device_id == r.device_id))
         .where(r.volume_id.in_(list(by_volume)))
         .order_by(r.volume_id, r.column, r.slot)
     )
-    for volume_id, column, slot, state, device_id in tx.session.execute(query):
-        by_volume[volume_id].append(_replica(column, slot, state, device_id, places[device_id]))
+    for volume_id, column, slot, state, device_id, error in tx.session.execute(query):
+        replica = _replica(column, slot, state, places[device_id], error or "")
+        by_volume[volume_id].append(replica)
     for item in items:
         item["replicas"] = by_volume[item["id"]]

@@ -111,6 +111,12 @@ def test_device_add_says_why_it_was_refused_and_what_to_do(basalt: Basalt) -> No
     assert "basalt device remove" in done.stderr
 
 
+def test_a_device_whose_server_is_down_is_not_called_ok(basalt: Basalt) -> None:
+    lines = basalt("device", "list").stdout.splitlines()
+    assert [line.split()[1] for line in lines if "sds down" in line] == ["sds2"]
+    assert "State     sds down\n" in basalt("device", "show", f"{0xD2:016x}").stdout
+
+
 def test_device_list_of_one_server(ask: Ask) -> None:
     assert [item["sds"] for item in ask("device", "list", "--sds", "sds3")] == ["sds3"]
 

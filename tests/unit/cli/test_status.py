@@ -24,6 +24,7 @@ def test_capacity_roles_volumes_and_jobs(basalt: Basalt) -> None:
     assert "30 GiB of 300 GiB used (10 %)" in shown
     assert "2 of 3 SDS up" in shown
     assert "2: 1 healthy, 1 degraded" in shown
+    assert "3: 2 ok, 1 not reachable (sds2 is down)" in shown
     assert "resync" in shown
     assert "43 %" in shown
     assert max(len(line) for line in shown.splitlines()) <= 80

@@ -59,6 +59,22 @@ def test_show_json_has_device_link_and_uri_of_the_mapping(basalt: Basalt, ask: A
     assert mapping["uri"].startswith("nbd+unix:")
 
 
+def test_why_a_copy_is_refused_is_shown(
+    basalt: Basalt, ask: Ask, mdm: fake_mdm_api.FakeMdmApi
+) -> None:
+    why = "the SDS has generation 9, this MDM's database knows 2: the database is an old copy"
+    for replica in mdm.one("volumes", "data")["replicas"]:
+        if replica["sds"] == "sds3":
+            replica["error"] = why
+    for verb in ("status", "show"):
+        whole = " ".join(basalt("volume", verb, "data").stdout.split())
+        assert f"sds3 /srv/basalt/disk3: {why}" in whole, verb
+        assert whole.count(why) == 1
+    assert ask("volume", "status", "data")["refused"] == [
+        {"where": "sds3 /srv/basalt/disk3", "why": why}
+    ]
+
+
 def test_status_counts_copies_and_shows_jobs(basalt: Basalt, ask: Ask) -> None:
     done = basalt("volume", "status", "data")
     assert "4 in_sync, 2 stale" in done.stdout

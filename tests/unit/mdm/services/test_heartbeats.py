@@ -7,7 +7,9 @@ import pytest
 from sqlalchemy import select
 
 from appliance.common import errors
+from appliance.mdm import bodies
 from appliance.mdm.db import models
+from appliance.mdm.services import volume_views
 from appliance.protocol import messages
 
 
@@ -163,6 +165,12 @@ def test_a_database_older_than_what_an_sds_reports_activates_nothing_and_says_so
     assert row.generation == 1
     assert any("restore the newest backup" in leg.error for leg in row.legs)
     assert ahead.leg(volume).generation == 9
+    shown = volume_views.get(cluster.ctx, volume)["replicas"]
+    (listed,) = volume_views.list_page(cluster.ctx, bodies.VolumePage(replicas=True))["items"]
+    assert shown == listed["replicas"]
+    assert {one["sds"]: "restore the newest backup" in one["error"] for one in shown} == {
+        "sds1": True, "sds2": False,
+    }  # fmt: skip
 
 
 def test_an_older_database_found_out_in_an_open_turn_decides_nothing_more(cluster):

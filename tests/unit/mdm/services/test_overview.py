@@ -1,8 +1,10 @@
 """The status names each problem and what to do about it."""
 
+from dataclasses import replace
+
 from appliance.mdm import bodies
 from appliance.mdm.db import models
-from appliance.mdm.services import figures, mappings, overview, topology, volumes
+from appliance.mdm.services import devices, figures, liveness, mappings, overview, topology, volumes
 from tests.fakes import mdm_site
 
 ACTOR = mdm_site.ACTOR
@@ -39,6 +41,8 @@ def test_a_dead_sds_degrades_the_cluster_and_its_volumes(site):
     assert "basalt-sds" in found["sds/sds2"]["what_to_do"]
     assert found["volume/v"]["severity"] == "warning"
     assert "sds2 is down" in found["volume/v"]["message"]
+    assert status["devices"] == {"ok": 2, "unreachable": 1}
+    assert status["devices_reason"] == "sds2 is down"
     site.clock.advance(60)
     assert overview.status(site.ctx)["health"] == "unhealthy"
     assert by_component(site)["volume/v"]["severity"] == "critical"
@@ -54,14 +58,30 @@ def test_a_failed_device_is_shown_with_its_sds(site):
     assert figures.summary(figures.read(site.ctx)).value == "degraded"
 
 
+def test_a_device_not_heard_of_yet_is_unknown_and_a_failed_one_failed_whoever_answers(site):
+    (failed, _, _) = site.ready(3)
+    site.set(models.Device, failed, state="failed", reason="I/O error")
+    with site.ctx.uow.read() as tx:
+        ids = {row.name: row.id for row in tx.session.query(models.Sds)}
+    site.ctx = replace(site.ctx, liveness=liveness.Liveness())  # the MDM was restarted
+    site.heard(ids["sds3"])
+    status = overview.status(site.ctx)
+    assert status["devices"] == {"failed": 1, "unknown": 1, "ok": 1}
+    assert status["devices_reason"] == "sds2 is not heard of yet"
+    listed = {d["sds"]: d for d in devices.list_page(site.ctx, bodies.Page())["items"]}
+    assert [listed[name]["reach"] for name in ("sds1", "sds2", "sds3")] == [
+        "unknown", "unknown", "up",
+    ]  # fmt: skip
+
+
 def test_a_pool_that_fills_up_warns_in_two_steps(site):
     for device in site.ready(2, capacity=100 * GIB):
         site.set(models.Device, device, free_bytes=15 * GIB)
     assert by_component(site)["pool/p"]["severity"] == "warning"
     assert "85 % full: 30 GiB of 200 GiB are free" in by_component(site)["pool/p"]["message"]
     with site.ctx.uow.read() as tx:
-        devices = list(tx.session.scalars(models.Device.__table__.select()))
-    for device in devices:
+        every = list(tx.session.scalars(models.Device.__table__.select()))
+    for device in every:
         site.set(models.Device, device, free_bytes=GIB)
     assert by_component(site)["pool/p"]["severity"] == "critical"
 
