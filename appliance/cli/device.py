@@ -91,7 +91,7 @@ verbs.delete(
 def _state(item: dict[str, Any]) -> str:
     """What its server said last is worth nothing while the server is down."""
     if item["state"] == "ok" and item["reach"] == "down":
-        return "unreachable"
+        return "sds down"
     return str(item["state"])
 
 
