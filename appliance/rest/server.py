@@ -52,8 +52,11 @@ class Server:
             log_socket_errors=False,  # a peer that vanishes is not this server's error
         )
         self._waitress.channel_class = _Channel
+        # Left to itself, waitress answers trouble with the listener by closing the pipe that wakes
+        # the loop too: a later write to it is an error, or lands in what has its number by then.
         self._waitress.pull_trigger = self._wake
-        self._wake_lock = threading.Lock()
+        self._waitress.close = self._listener_lost
+        self._lock = threading.Lock()
         self._awake = True
         self._ends_at: float | None = None
         self._ending = False
@@ -65,18 +68,26 @@ class Server:
 
         Connections that are still open then are cut. Calling it again does nothing.
         """
-        if self._ends_at is not None:
-            return
-        self._ends_at = time.monotonic() + timeout_s
-        self._waitress.trigger.pull_trigger(self._stop_listening)
+        with self._lock:
+            if self._ends_at is not None:
+                return
+            self._ends_at = time.monotonic() + timeout_s
+        self._wake(self._stop_listening)
         self._waitress.task_dispatcher.shutdown(timeout=timeout_s / 2)
-        self._waitress.trigger.pull_trigger(self._end_connections)
+        self._wake(self._end_connections)
         self._thread.join(timeout_s + 1)
-        with self._wake_lock:
-            self._awake = False
-            self._waitress.trigger.close()
 
     def _run(self) -> None:
+        try:
+            self._loop()
+        finally:
+            # Closed by whoever polls it, when nobody polls it any more: never from close, which
+            # may give up waiting. A handler that outlives the loop finds nobody to wake.
+            with self._lock:
+                self._awake = False
+                self._waitress.trigger.close()
+
+    def _loop(self) -> None:
         while not self._ending or self._waitress.active_channels:
             try:
                 wasyncore.poll2(0.5 if self._ends_at is None else 0.05, self._map)
@@ -86,11 +97,15 @@ class Server:
                 for conn in list(self._waitress.active_channels.values()):
                     conn.cut()
 
-    def _wake(self) -> None:
-        # A handler may outlive the server: its pipe's descriptor may be another file's by then.
-        with self._wake_lock:
+    def _wake(self, then: Callable[[], None] | None = None) -> None:
+        """Make the loop look again, and do ``then`` in its thread; nothing once it has ended."""
+        with self._lock:
             if self._awake:
-                self._waitress.trigger.pull_trigger()
+                self._waitress.trigger.pull_trigger(then)
+
+    def _listener_lost(self) -> None:
+        logger.error("http_listener_lost port=%d", self.port)
+        self._stop_listening()
 
     def _stop_listening(self) -> None:
         self._waitress.accepting = False

@@ -3,7 +3,10 @@
 import http.client
 import json
 import logging
+import os
+import re
 import socket
+import stat
 import threading
 import time
 
@@ -219,11 +222,15 @@ def test_a_connection_cut_in_the_middle_of_a_body_harms_nobody(raw, serving, con
     assert things.posted == []
 
 
-def test_it_binds_an_ipv6_address_too(application):
+def test_an_ipv6_address_is_taken_for_one(application):
     try:
-        made = server.serve(application, "::1", 0, threads=1)
-    except OSError as exc:
-        pytest.skip(f"this host has no IPv6: {exc}")
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError as plain:
+        # A host without IPv6: the very same error, not that "::1" is no address of IPv4.
+        with pytest.raises(OSError, match=re.escape(plain.strerror)):
+            server.serve(application, "::1", 0, threads=1)
+        return
+    made = server.serve(application, "::1", 0, threads=1)
     try:
         with socket.create_connection(("::1", made.port), timeout=20) as sock:
             sock.sendall(head("DELETE /things HTTP/1.1", "Host: x"))
@@ -250,6 +257,59 @@ class TestClose:
             for thread in left:
                 thread.join(0.1)
         assert not left
+
+    def test_the_listener_may_be_lost_before(self, serving, caplog):
+        with socket.create_connection(("127.0.0.1", serving.port), timeout=20):
+            serving._waitress.socket.shutdown(socket.SHUT_RDWR)  # as an error on it would
+            deadline = time.monotonic() + 10
+            while "http_listener_lost" not in caplog.text and time.monotonic() < deadline:
+                time.sleep(0.01)
+            serving.close(timeout_s=1)
+        assert f"http_listener_lost port={serving.port}" in caplog.text
+        assert not serving._thread.is_alive()
+
+    def test_it_takes_nothing_away_from_a_loop_that_does_not_end_in_time(self, serving):
+        held, leave = threading.Event(), threading.Event()
+
+        class Slow:
+            def readable(self) -> bool:
+                held.set()
+                leave.wait(30)
+                return False
+
+            writable = readable
+
+        pipe = list(serving._waitress.trigger._fds)
+        serving._map[pipe[1]] = Slow()
+        serving._wake()
+        assert held.wait(10)
+        serving.close(timeout_s=0.1)
+        assert serving._thread.is_alive()
+        assert all(stat.S_ISFIFO(os.fstat(fd).st_mode) for fd in pipe)
+        serving._wake()  # a handler that was still busy
+        leave.set()
+        serving._thread.join(10)
+        assert not serving._thread.is_alive()
+        assert serving._waitress.trigger._fds == []
+        serving._wake()
+
+    def test_many_may_close_it_at_once(self, application):
+        made = server.serve(application, "127.0.0.1", 0, threads=1)
+        raised = []
+
+        def close():
+            try:
+                made.close(timeout_s=1)
+            except BaseException as exc:  # noqa: BLE001 - shown below
+                raised.append(exc)
+
+        closers = [threading.Thread(target=close) for _ in range(16)]
+        for each in closers:
+            each.start()
+        for each in closers:
+            each.join(20)
+        assert raised == []
+        assert not made._thread.is_alive()
 
     def test_a_running_request_is_answered_first(self, serving, connect, things):
         got = []
