@@ -153,6 +153,30 @@ def grow(session: Session, ref: str, size_bytes: int) -> None:
 
 @volume.command()
 @click.argument("ref", type=_REF)
+@click.option("--accept-loss", is_flag=True, help="Go on without the copies that are missing.")
+@command.yes_option
+@click.pass_obj
+def recover(session: Session, ref: str, accept_loss: bool, yes: bool) -> None:
+    """Say what a blocked volume waits for, or go on without it.
+
+    A volume is blocked when the only copies that answer lost their cache. It goes on by itself as
+    soon as one of the SDSs named is back. Only if none will ever be is this for you: with
+    --accept-loss, writes that were acknowledged and not yet flushed may be gone.
+    """
+    seen = session.get("volumes", ref, "recovery")
+    if not accept_loss:
+        output.changed(session.json, seen, seen["explanation"])
+        return
+    if seen["possible"]:
+        if not session.json:
+            output.say(seen["explanation"] + ".")
+        command.confirm(f"Give up what only {', '.join(seen['bring_back'])} may have?", yes)
+    done = session.post("volumes", ref, "recovery", body={"accept_loss": True})
+    output.changed(session.json, done, f"volume {ref} goes on with {', '.join(done['keep'])}")
+
+
+@volume.command()
+@click.argument("ref", type=_REF)
 @command.yes_option
 @click.pass_obj
 def delete(session: Session, ref: str, yes: bool) -> None:
