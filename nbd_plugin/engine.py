@@ -293,6 +293,11 @@ def _raise_unacknowledged(epoch: Epoch, error: Exception) -> None:
     if isinstance(error, failures.LegRefused):
         if _is_final(epoch, error):
             raise error
+        if _is_full_everywhere(epoch, error):
+            facts = error.facts
+            raise failures.FullEverywhere(
+                error.device, str(facts["command"]), error.errno, str(facts["why"])
+            ) from error
         epoch.blame(error.device, "full" if error.full else "failed")
     raise failures.EpochOver(generation=epoch.generation, why=str(error)) from error
 
@@ -303,6 +308,14 @@ def _is_final(epoch: Epoch, error: failures.LegRefused) -> bool:
         len(route.written) == 1
         for route in epoch.routes
         if any(pool.device_id == error.device for pool in route.written)
+    )
+
+
+def _is_full_everywhere(epoch: Epoch, error: failures.LegRefused) -> bool:
+    """Whether a column has no copy left that could take the write: a turn would be for nothing."""
+    return error.full and any(
+        route.written and all(pool.device_id in error.devices for pool in route.written)
+        for route in epoch.routes
     )
 
 
@@ -409,6 +422,8 @@ def _worse(epoch: Epoch, one: Exception | None, two: Exception) -> Exception:
     that needs a turn outweighs one that may go up to the application (R5)."""
     if one is None or not isinstance(one, failures.LegRefused):
         return one or two
-    if not isinstance(two, failures.LegRefused) or _is_final(epoch, one):
+    if not isinstance(two, failures.LegRefused) or (one.full and not two.full):
         return two
-    return one
+    if one.full:
+        one.devices = two.devices = one.devices | two.devices
+    return two if _is_final(epoch, one) else one

@@ -20,7 +20,10 @@ class LegDied(errors.BasaltError):
 
 
 class LegRefused(errors.BasaltError):
-    """The server answered with an error; the connection is well. ``errno`` is the server's."""
+    """The server answered with an error; the connection is well. ``errno`` is the server's.
+
+    ``devices``: all that refused the same request for lack of space.
+    """
 
     code = "leg_refused"
     template = "device {device} refused a {command}: {why}"
@@ -29,11 +32,19 @@ class LegRefused(errors.BasaltError):
         super().__init__(device=device, command=command, why=why)
         self.device = device
         self.errno = errno
+        self.devices = frozenset({device})
 
     @property
     def full(self) -> bool:
         """For lack of space, which a write may have and go on; a flush that failed lost pages."""
         return self.errno in (errno_.ENOSPC, errno_.EDQUOT) and self.facts["command"] != "flush"
+
+
+class FullEverywhere(LegRefused):
+    """Every copy of a column refused for lack of space. The error may go up to the application
+    once the copies are equal again (R5)."""
+
+    code = "full_everywhere"
 
 
 class LockIdInUse(errors.BasaltError):

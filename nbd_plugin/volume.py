@@ -13,7 +13,7 @@ from appliance.common import clock as clocks
 from appliance.common import log
 from appliance.domain import layout, model
 from appliance.protocol import messages
-from nbd_plugin import engine, failures, gate, marks, pulse
+from nbd_plugin import engine, evening, failures, gate, marks, pulse
 from nbd_plugin.counters import Counters
 from nbd_plugin.epoch import Epoch
 
@@ -235,7 +235,11 @@ class Volume:
 
         def marked(epoch: Epoch) -> None:
             current.ensure(epoch, regions)
-            attempt(epoch)
+            try:
+                attempt(epoch)
+            except failures.FullEverywhere:
+                evening.even_out(epoch, offset, length)
+                raise
 
         ticket = self._gate.enter(offset, offset + length)
         try:

@@ -131,6 +131,30 @@ def grow(session: Session, ref: str, size_bytes: int) -> None:
     output.changed(session.json, made, f"volume {made['name']} is now {_kind(made)}")
 
 
+@volume.command()
+@click.argument("ref", type=_REF)
+@click.option("--accept-loss", is_flag=True, help="Go on without the copies that are missing.")
+@command.yes_option
+@click.pass_obj
+def recover(session: Session, ref: str, accept_loss: bool, yes: bool) -> None:
+    """Say what a blocked volume waits for, or go on without it.
+
+    A volume is blocked when the only copies that answer lost their cache. It goes on by itself as
+    soon as one of the SDSs named is back. Only if none will ever be is this for you: with
+    --accept-loss, writes that were acknowledged and not yet flushed may be gone.
+    """
+    seen = session.get("volumes", ref, "recovery")
+    if not accept_loss:
+        output.changed(session.json, seen, seen["explanation"])
+        return
+    if seen["possible"]:
+        if not session.json:
+            output.say(seen["explanation"] + ".")
+        command.confirm(f"Give up what only {', '.join(seen['bring_back'])} may have?", yes)
+    done = session.post("volumes", ref, "recovery", body={"accept_loss": True})
+    output.changed(session.json, done, f"volume {ref} goes on with {', '.join(done['keep'])}")
+
+
 def mapping_details(mapping: dict[str, Any]) -> list[tuple[str, object]]:
     """What a person wants to know of a mapping, as label and value."""
     backend = mapping["used_backend"] or mapping["backend"]

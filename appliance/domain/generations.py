@@ -49,11 +49,6 @@ class Turn:
             return self
         return replace(self, seals={**self.seals, device_id: cache_lost}, last_seal_s=now)
 
-    def unsealed(self, device_id: str) -> "Turn":
-        """Without a seal that counts no more: its server died before the turn was over."""
-        seals = {device: lost for device, lost in self.seals.items() if device != device_id}
-        return replace(self, seals=seals)
-
     def left(self, incarnation: str) -> "Turn":
         """With a client's word that it issues nothing under an older generation."""
         return replace(self, clients=self.clients - {incarnation})

@@ -26,6 +26,7 @@ from appliance.mdm.services import (
     liveness,
     poker,
     reach,
+    recovery,
     tokens,
     turns,
     upkeep,
@@ -90,13 +91,14 @@ class Mdm:
         of_clients = clients.Clients(ctx)
         care = upkeep.Upkeep(open_turns, self._reach_of, of_clients)
         beats = heartbeats.Heartbeats(ctx, open_turns, care, of_clients)
+        held_recovery = recovery.Recovery(ctx, open_turns, care)
         rounds = turn_rounds.TurnRounds(ctx, open_turns, care)
         self.loop = daemon.Loop("turns", turn_rounds.INTERVAL_S, rounds.run_once)
         for loop in (self.loop, pruning.loop(ctx)):
             loop.start()
             cleanup.callback(loop.stop)
         application = rest_app.create(extra=[guard.Guard(authenticator)], quiet=routes.QUIET)
-        openapi.register(application, routes.table(ctx, beats, self._address))
+        openapi.register(application, routes.table(ctx, beats, held_recovery, self._address))
         self.port = 0
         served = server.serve(application, settings.host, settings.port, settings.threads)
         cleanup.callback(served.close)

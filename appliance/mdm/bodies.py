@@ -167,6 +167,12 @@ class VolumeChange(Change):
     wait_limit_s: Seconds | None = None
 
 
+class Recover(body.Body):
+    """``accept_loss`` must be said: acknowledged writes that were not flushed may be gone."""
+
+    accept_loss: Literal[True]
+
+
 class NewMapping(body.Body):
     sdc: Ref
     read_only: bool = False

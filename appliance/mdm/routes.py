@@ -18,7 +18,7 @@ from appliance.mdm.resources import (
     tokens,
     volumes,
 )
-from appliance.mdm.services import context
+from appliance.mdm.services import context, recovery
 from appliance.protocol import messages
 from appliance.rest import openapi
 
@@ -38,7 +38,10 @@ _Taken = errors.AlreadyExists
 
 
 def table(
-    ctx: context.Context, heartbeats: agents.Heartbeats, address: Callable[[], tuple[str, int]]
+    ctx: context.Context,
+    heartbeats: agents.Heartbeats,
+    held_recovery: recovery.Recovery,
+    address: Callable[[], tuple[str, int]],
 ) -> list[Route]:
     """All routes. ``address``: host and port this MDM is reached at, once it is."""
     whole = cluster.Cluster(ctx, address)
@@ -54,7 +57,7 @@ def table(
         *_noun(tokens.Tokens(ctx), "tokens", "Token", shapes.Token, None, bodies.NewToken,
                (_Taken,), made=shapes.NewToken),
         *_devices(devices.Devices(ctx)),
-        *_volumes(volumes.Volumes(ctx)),
+        *_volumes(volumes.Volumes(ctx, held_recovery)),
         *_mappings(mappings.Mappings(ctx)),
         *_cluster(whole),
         *_agents(agents.Agents(ctx, heartbeats)),
@@ -128,6 +131,12 @@ def _volumes(resource: volumes.Volumes) -> list[Route]:
               response=shapes.Volume, raises=(_Taken, errors.Conflict, errors.NoCapacity)),
         Route("DELETE", f"{path}/{{ref}}", resource.on_delete, "deleteVolume", "Delete a volume",
               tag, response=shapes.Accepted, status=202, raises=(errors.InUse,)),
+        Route("GET", f"{path}/{{ref}}/recovery", resource.on_recovery, "getRecovery",
+              "What a blocked volume waits for, and what going on without it would cost", tag,
+              response=shapes.Recovery),
+        Route("POST", f"{path}/{{ref}}/recovery", resource.on_recover, "recoverVolume",
+              "Go on without what a blocked volume waits for", tag, request=bodies.Recover,
+              response=shapes.Recovery, raises=(errors.Conflict,)),
     ]  # fmt: skip
 
 

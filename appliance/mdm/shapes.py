@@ -150,6 +150,20 @@ class VolumeListed(VolumeSummary):
     replicas: NotRequired[list[Replica]]
 
 
+class Recovery(TypedDict):
+    """What a blocked volume waits for (``bring_back``), and what it could go on with (``keep``),
+    each an ``sds:path``. ``possible``: an order to go on would help."""
+
+    volume: str
+    volume_id: str
+    blocked: bool
+    possible: bool
+    columns: list[int]
+    keep: list[str]
+    bring_back: list[str]
+    explanation: str
+
+
 class Job(TypedDict):
     id: str
     kind: str

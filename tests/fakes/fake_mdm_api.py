@@ -28,6 +28,7 @@ class FakeMdmApi:
     def __init__(self) -> None:
         self.objects: dict[str, list[dict[str, Any]]] = copy.deepcopy(mdm_objects.OBJECTS)
         self.status: dict[str, Any] = copy.deepcopy(mdm_objects.STATUS)
+        self.recovery: dict[str, Any] = copy.deepcopy(mdm_objects.RECOVERY)
         self.requests: list[tuple[str, str, Any]] = []
         self.request_ids: list[str] = []
         self.refusal: errors.BasaltError | None = None
@@ -75,6 +76,8 @@ class FakeMdmApi:
         item = self.one(parts[0], parts[1])
         if parts[2:] == ["mappings"]:
             return self._page(item["mappings"], params)
+        if parts[2:] == ["recovery"]:
+            return self.recovery
         if parts[2:3] == ["mappings"]:
             return self._look_at_mapping(item, parts[3])
         if parts[0] == "devices" and item["state"] == "adding":
@@ -89,6 +92,10 @@ class FakeMdmApi:
         return item
 
     def _post(self, parts: list[str], body: dict[str, Any], _params: Any) -> Any:
+        if parts[2:] == ["recovery"]:
+            if not self.recovery["possible"]:
+                raise errors.Conflict(why=self.recovery["explanation"])
+            return self.recovery
         if parts[2:] == ["mappings"]:
             volume = self.one("volumes", parts[1])
             sdc = self.one("sdcs", body["sdc"])

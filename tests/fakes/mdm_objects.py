@@ -221,6 +221,18 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "backups": _BACKUP,
 }
 
+#: Of a volume whose first column can go on with a loss only.
+RECOVERY: dict[str, Any] = {
+    "volume": "data",
+    "volume_id": _id(0x10),
+    "blocked": True,
+    "possible": True,
+    "columns": [0],
+    "keep": ["sds2:/srv/basalt/disk2"],
+    "bring_back": ["sds1:/srv/basalt/disk1"],
+    "explanation": "volume 'data' waits for sds1:/srv/basalt/disk1",
+}
+
 STATUS: dict[str, Any] = {
     "health": "degraded",
     "summary": "The cluster is degraded: 2 of 3 SDSs answer, 1 of 2 volumes are healthy.",

@@ -78,6 +78,7 @@ class SimSds:
     sealing: bool = True
     flushing: bool = True
     starting: bool = True
+    free: int = 90 * GIB
     paths: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     legs: dict[tuple[str, str], SimLeg] = field(default_factory=dict)
@@ -164,7 +165,7 @@ class SimSds:
     def _device(self, device_id: str) -> messages.DeviceReport:
         reason = self.failed.get(device_id, "")
         state = "failed" if reason else "ok"
-        return messages.DeviceReport(device_id, state, reason, 100 * GIB, 90 * GIB, self.cache)
+        return messages.DeviceReport(device_id, state, reason, 100 * GIB, self.free, self.cache)
 
     def _carry_out(self, leg: SimLeg, order: messages.LegOrder) -> None:
         if order.generation < leg.generation:

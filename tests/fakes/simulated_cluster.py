@@ -26,6 +26,7 @@ from appliance.mdm.services import (
     mappings,
     pools,
     reach,
+    recovery,
     registration,
     turns,
     upkeep,
@@ -81,6 +82,7 @@ class Cluster:
         self.upkeep = upkeep.Upkeep(
             self.turns, lambda ident: reach.agent(self.ctx, ident)[0], self.clients
         )
+        self.recovery = recovery.Recovery(self.ctx, self.turns, self.upkeep)
         self.beats = heartbeats.Heartbeats(self.ctx, self.turns, self.upkeep, self.clients)
         self.rounds = turn_rounds.TurnRounds(self.ctx, self.turns, self.upkeep)
 

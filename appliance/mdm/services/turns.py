@@ -168,6 +168,11 @@ class Turns:
         if found is not None:
             found.turn = replace(found.turn, gone=frozenset(device_ids))
 
+    def order(self, volume_id: str) -> None:
+        """An operator accepts, in the open turn and no later one, what it may cost (R4)."""
+        found = self._open[volume_id]
+        found.turn = replace(found.turn, ordered=True)
+
     def forget(self, volume_id: str) -> None:
         """A commit failed, or the volume goes: what memory says of its turn is not true."""
         self._open.pop(volume_id, None)

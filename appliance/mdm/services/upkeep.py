@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import delete, select
 
-from appliance.common import log
+from appliance.common import log, units
 from appliance.domain import health, layout
 from appliance.mdm.db import models, unit_of_work
 from appliance.mdm.services import clients, jobs, orders
@@ -23,18 +23,29 @@ logger = logging.getLogger(__name__)
 _USABLE = ("ok", "removing")
 
 
+#: A replica that left for lack of space comes back once its device has so much of it free, or a
+#: twentieth of its capacity if that is less.
+_ROOM_BYTES = 256 * units.MIB
+_ROOM_SHARE = 20
+
+
 @dataclass(frozen=True, slots=True)
 class Blame:
-    """Devices because of which a client asks for a turn of ``generation``."""
+    """Devices because of which a client asks for a turn of ``generation``.
+
+    ``out`` are to leave at once, those without space (``full``) among them.
+    """
 
     generation: int
     suspects: frozenset[str]
     out: frozenset[str]
+    full: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """Devices of a volume: those that answer and work, those known not to, those that failed.
+    """Devices of a volume: those that answer and work, those known not to, those that failed, and
+    those without room for writes.
 
     A device whose SDS is not heard of yet, after a start of the MDM, is neither up nor down.
     """
@@ -42,6 +53,7 @@ class _Look:
     up: set[str]
     down: set[str]
     failed: set[str]
+    full: set[str]
 
 
 class Upkeep:
@@ -57,6 +69,8 @@ class Upkeep:
         self._reach_of = reach_of
         self._clients = of_clients
         self._blames: dict[str, Blame] = {}
+        #: (volume, device) of replicas that left for lack of space
+        self._left_full: set[tuple[str, str]] = set()
         #: what the last ``touch`` of a volume was for, so that it is said once
         self._stop_ordered: dict[str, int] = {}
         self._retire_ordered: dict[str, set[str]] = {}
@@ -66,7 +80,8 @@ class Upkeep:
         suspects = frozenset(status.suspects)
         out = frozenset(status.failed) | frozenset(status.full)
         if suspects or out:
-            self._blames[volume_id] = Blame(generation, suspects | out, out)
+            full = frozenset(status.full)
+            self._blames[volume_id] = Blame(generation, suspects | out, out, full)
 
     def consider_all(self, tx: unit_of_work.Tx, volume_ids: Iterable[str]) -> None:
         """``consider`` each of these volumes that still exists."""
@@ -131,7 +146,11 @@ class Upkeep:
         drop = set(look.failed)
         if blame is not None and blame.generation == volume.generation:
             drop |= blame.out | self._turns.suspects_to_drop(tx, volume, blame.suspects)
-        joiners = self._joinable(volume, look.up) - drop
+            for device_id in blame.full:
+                self._left_full.add((volume.id, device_id))
+                tx.event("replica_full", "volume", volume.id, volume.name, device=device_id)
+        joiners = self._joinable(volume, look) - drop
+        self._left_full -= {(volume.id, device_id) for device_id in joiners}
         self._turns.begin(tx, volume, reason, joiners, drop, look.down)
 
     def _needs_turn(self, volume: models.Volume, look: "_Look") -> str:
@@ -149,36 +168,46 @@ class Upkeep:
                     return "a data server ended"
                 if leg.device_id in look.down:
                     return "an SDS does not answer, or its device failed or lost its files"
-        if self._joinable(volume, look.up):
+        if self._joinable(volume, look):
             return "a replica came back"
         written = orders.written_legs(volume)
         if any(0 < leg.size < volume.size and leg.device_id in look.up for leg in written):
             return "the volume grew"
         return ""
 
-    def _joinable(self, volume: models.Volume, up: set[str]) -> set[str]:
+    def _joinable(self, volume: models.Volume, look: "_Look") -> set[str]:
         """Devices with stale replicas that answer again, the clients too, and may come back now."""
         stale = {replica.device_id for replica in volume.replicas if replica.state == "stale"}
-        rested = {d for d in stale & up if self._turns.may_rejoin(volume.id, d)}
+        full = {d for d in look.full if (volume.id, d) in self._left_full}
+        rested = {d for d in (stale & look.up) - full if self._turns.may_rejoin(volume.id, d)}
         return {d for d in rested if self._clients.all_reach(volume, d)}
 
     def _look(self, tx: unit_of_work.Tx, volume: models.Volume) -> "_Look":
         rows = tx.session.execute(
-            select(models.Device.id, models.Device.sds_id, models.Device.state).where(
-                models.Device.id.in_([leg.device_id for leg in volume.legs])
-            )
+            select(
+                models.Device.id,
+                models.Device.sds_id,
+                models.Device.state,
+                models.Device.capacity_bytes,
+                models.Device.free_bytes,
+            ).where(models.Device.id.in_([leg.device_id for leg in volume.legs]))
         ).all()
         emptied = orders.emptied(volume)
         reach = {
             device_id: self._reach_of(sds_id)
             if state in _USABLE and device_id not in emptied
             else health.Reach.DOWN
-            for device_id, sds_id, state in rows
+            for device_id, sds_id, state, _, _ in rows
         }
         return _Look(
             up={d for d, found in reach.items() if found is health.Reach.UP},
             down={d for d, found in reach.items() if found is health.Reach.DOWN},
-            failed={d for d, _, state in rows if state == "failed"},
+            failed={d for d, _, state, _, _ in rows if state == "failed"},
+            full={
+                d
+                for d, _, _, capacity, free in rows
+                if free < min(_ROOM_BYTES, capacity // _ROOM_SHARE)
+            },
         )
 
     # --- between turns ------------------------------------------------------------------

@@ -37,5 +37,9 @@ def test_a_mapping_has_the_shape_of_the_real_mdm() -> None:
     adapter.validate_python(made | mdm_objects.attached(made), strict=True)
 
 
+def test_a_recovery_has_the_shape_of_the_real_mdm() -> None:
+    pydantic.TypeAdapter(shapes.Recovery).validate_python(mdm_objects.RECOVERY, strict=True)
+
+
 def test_the_status_has_the_shape_of_the_real_mdm() -> None:
     pydantic.TypeAdapter(shapes.Status).validate_python(mdm_objects.STATUS, strict=True)

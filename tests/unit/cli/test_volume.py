@@ -145,3 +145,30 @@ def test_unmap_asks_which_host_where_there_are_two(
     basalt("volume", "map", "data", "--sdc", "sdc2")
     assert basalt("volume", "unmap", "data").exit_code == 2
     assert basalt("volume", "unmap", "data", "--sdc", "sdc2").exit_code == 0
+
+
+def test_recover_says_what_is_missing_and_changes_nothing(
+    basalt: Basalt, mdm: fake_mdm_api.FakeMdmApi
+) -> None:
+    done = basalt("volume", "recover", "data")
+    assert done.stdout == "volume 'data' waits for sds1:/srv/basalt/disk1\n"
+    assert {method for method, _, _ in mdm.requests} == {"GET"}
+
+
+def test_recover_goes_on_only_when_the_loss_is_accepted(
+    basalt: Basalt, ask: Ask, mdm: fake_mdm_api.FakeMdmApi
+) -> None:
+    done = basalt("volume", "recover", "data", "--accept-loss", "--yes")
+    assert "waits for sds1:/srv/basalt/disk1." in done.stdout
+    assert "volume data goes on with sds2:/srv/basalt/disk2" in done.stdout
+    assert ("POST", "volumes/data/recovery", {"accept_loss": True}) in mdm.requests
+    assert ask("volume", "recover", "data", "--accept-loss")["keep"] == ["sds2:/srv/basalt/disk2"]
+
+
+def test_recover_of_what_is_not_blocked_is_refused(
+    basalt: Basalt, mdm: fake_mdm_api.FakeMdmApi
+) -> None:
+    mdm.recovery |= {"possible": False, "blocked": False, "explanation": "it is not blocked"}
+    done = basalt("volume", "recover", "data", "--accept-loss")
+    assert done.exit_code == 4
+    assert "it is not blocked" in done.stderr

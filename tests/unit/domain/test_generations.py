@@ -197,12 +197,6 @@ def test_effect_is_counted_from_the_last_seal():
     assert generations.effective(given, NOW + 5 + EFFECTIVE_S)
 
 
-def test_a_seal_taken_back_is_awaited_again():
-    given = turn((replica("x"), replica("y"))).sealed("x", False, NOW).sealed("y", False, NOW)
-    assert given.unsealed("x").awaited() == {"x"}
-    assert generations.decide(given.unsealed("x"), NOW).verdict is WAITING
-
-
 def test_a_client_that_left_is_one_less_to_wait_for():
     given = turn((replica("x"),), clients=frozenset({"c", "d"}))
     assert given.left("c").clients == {"d"}

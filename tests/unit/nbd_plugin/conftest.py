@@ -26,8 +26,16 @@ class Epochs:
     def __call__(
         self, states: dict[str, model.ReplicaState] | None = None, **served: object
     ) -> epoch.Epoch:
+        return self.each(dict.fromkeys(self.servers, served), states)
+
+    def each(
+        self,
+        served: dict[str, dict[str, object]],
+        states: dict[str, model.ReplicaState] | None = None,
+    ) -> epoch.Epoch:
+        """An epoch on servers that differ: arguments of ``serve`` by name."""
         self._generation += 1
-        served_legs = [server.serve(**served) for server in self.servers.values()]
+        served_legs = [server.serve(**served[name]) for name, server in self.servers.items()]
         volume_map = legs.make_map(served_legs, self.size, self._generation, ncols=1, states=states)
         made = epoch.Epoch(volume_map, lambda device, kind: self.blamed.append((device, kind)))
         self._made.append(made)
