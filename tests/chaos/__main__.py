@@ -22,6 +22,7 @@ def main() -> int:
     parser.add_argument("--seed", default="", help="repeats that seed's schedule; random if empty")
     parser.add_argument("--round-seconds", type=float, default=15.0)
     parser.add_argument("--rounds", type=int, default=5, help="of one seed, on one volume")
+    parser.add_argument("--verbose", action="store_true", help="a line for each fault")
     wanted = parser.parse_args()
     ends_s = time.monotonic() + wanted.seconds
     seeds = rounds = 0
@@ -31,7 +32,7 @@ def main() -> int:
             seeds += 1
             print(f"seed {seed}", flush=True)
             try:
-                run = driver.Run(on, seed)
+                run = driver.Run(on, seed, tell=print if wanted.verbose else driver.quiet)
                 for number in range(1, wanted.rounds + 1):
                     print("  " + run.round(number, wanted.round_seconds).line(), flush=True)
                     rounds += 1
@@ -50,7 +51,7 @@ def _kept(on: cluster.NetCluster) -> Path:
     """A copy of everything but the disks, taken before the cluster is deleted."""
     target = Path(tempfile.mkdtemp(prefix="basalt-chaos-found-"))
     for path in sorted(on.directory.rglob("*")):
-        if path.suffix in (".log", ".db") and path.is_file():
+        if path.is_file() and (path.suffix == ".log" or path.name.startswith("mdm.db")):
             with contextlib.suppress(OSError):
                 shutil.copy2(path, target / path.name)
     return target

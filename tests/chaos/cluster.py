@@ -104,13 +104,17 @@ class NetCluster:
 
     def power_cut(self, name: str) -> None:
         """As ``power_off``, but what no flush has saved is lost."""
-        device = self.hosts[name].path(self.device(name))
+        one = self.hosts[name]
+        device = one.path(self.device(name))
+        # Nobody may live to see the file system go: to them it would be a broken disk.
+        one.signal_all(signal.SIGKILL)
+        wait(one.processes, lambda left: left == [], f"the processes of {name} to end")
         descriptor = os.open(device, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.ioctl(descriptor, _GOING_DOWN, struct.pack("I", _NO_LOG_FLUSH))
         finally:
             os.close(descriptor)
-        self.hosts[name].power_off()
+        one.power_off()
 
     def start(self, name: str) -> None:
         """Start the host's role; does nothing if it runs."""

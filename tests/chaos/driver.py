@@ -25,7 +25,11 @@ _COLUMNS = 3
 _WORKERS = 4
 
 #: An operation that was not answered for so long, with everything well, never will be.
-_STUCK_S = 120.0
+_STUCK_S = 60.0
+
+
+def quiet(_line: str) -> None:
+    """Nobody wants to know."""
 
 
 class Finding(Exception):
@@ -58,9 +62,16 @@ class Round:
 class Run:
     """``on`` is up. Each volume has a name of its own, so that several runs may follow."""
 
-    def __init__(self, on: cluster.NetCluster, seed: str, units: int = 48) -> None:
+    def __init__(
+        self,
+        on: cluster.NetCluster,
+        seed: str,
+        units: int = 48,
+        tell: Callable[[str], None] = quiet,
+    ) -> None:
         self._on = on
         self._seed = seed
+        self._tell = tell
         self._chance = random.Random(seed)
         self._name = f"v-{secrets.token_hex(3)}"
         self._record = history.History(units * MIB // history.BLOCK)
@@ -69,20 +80,18 @@ class Run:
         self._sdc = "sdc1"
         self._path = ""
         self._generation_of_workers = 0
-        self._may_end = False
+        self._may_end = self._filled = False
         self._cuts: set[str] = set()
         self._down: set[str] = set()
         on.create(self._name, units * MIB, columns=_COLUMNS, wait_limit_s=0)
         on.map(self._name, self._sdc)
         self._path = on.socket(self._name, self._sdc)
 
-    def round(
-        self, number: int, seconds: float, makers: list[faults.Maker] | None = None
-    ) -> Round:
+    def round(self, number: int, seconds: float, makers: list[faults.Maker] | None = None) -> Round:
         """Faults for ``seconds``: ``makers``, or chosen by the seed. Raises Finding."""
         done = Round(number)
         self._tally = workload.Tally()
-        self._may_end, self._cuts = False, set()
+        self._may_end, self._filled, self._cuts = False, False, set()
         self._start_workers()
         try:
             self._suffer(done, seconds, makers)
@@ -98,7 +107,7 @@ class Run:
         done.longest_write_s = self._tally.longest_write_s
         done.longest_read_s = self._tally.longest_read_s
         done.refused = len(self._tally.refused)
-        self._check_refusals(done)
+        self._check_refusals()
         self._check_logs()
         return done
 
@@ -132,7 +141,9 @@ class Run:
                     if fault is not None:
                         done.faults.append(fault.name)
                         self._begin(fault)
-                        open_faults.append((now + self._chance.choice((0.5, 4.0, 8.0)), fault))
+                        lasts_s = self._chance.choice((0.5, 4.0, 8.0))
+                        if fault.heal is not faults.nothing:
+                            open_faults.append((now + lasts_s, fault))
                     next_s = time.monotonic() + self._chance.uniform(0.5, 4.0)
                 self._look_after_workers(done, [f for _, f in open_faults])
                 time.sleep(0.05)
@@ -146,19 +157,20 @@ class Run:
         if left is not None:
             return left.pop(0)(self._on, self._chance, self._sdc)
         fault = faults.choose(self._on, self._chance, self._sdc)
-        # Two faults of one host at once could not be told apart, nor healed one by one.
-        if going_on and (_hosts(fault.name) & {h for f in going_on for h in _hosts(f.name)}):
-            return None
-        return fault
+        taken = {name for other in going_on for name in other.hosts}
+        return None if taken & fault.hosts else fault
 
     def _begin(self, fault: faults.Fault) -> None:
         self._may_end = self._may_end or fault.ends_mapping
+        self._filled = self._filled or fault.fills
         self._cuts |= fault.cuts
         if len(self._cuts) > 1:
             self._may_end = True
+        self._tell(f"    {_stamp()} {fault.name}")
         fault.begin()
 
     def _heal(self, fault: faults.Fault) -> None:
+        self._tell(f"    {_stamp()} healed: {fault.name}")
         fault.heal()
 
     # --- workers -------------------------------------------------------------------------
@@ -186,7 +198,7 @@ class Run:
         if not self._may_end:
             whys = {worker.ended for worker in self._workers}
             raise Finding(f"the mapping ended though no client was hit: {whys}")
-        if any(fault.ends_mapping or "MDM" in fault.name for fault in going_on):
+        if any({cluster.MDM, self._sdc} & fault.hosts for fault in going_on):
             return  # there is no way to a new map yet
         self._map_again(done)
 
@@ -203,7 +215,7 @@ class Run:
     def _remap(self) -> None:
         """At home where the agent has begun a new incarnation itself, else anew, anywhere."""
         found = cluster.wait(
-            lambda: self._mapping_state(),
+            self._mapping_state,
             lambda state: state in ("attached", "failed"),
             "the mapping to be attached again, or failed",
             _STUCK_S,
@@ -260,7 +272,7 @@ class Run:
         deadline = time.monotonic() + 3 * _STUCK_S
         while True:
             before = self._on.wait_healthy(self._name, max(1.0, deadline - time.monotonic()))
-            self._with_handle(lambda handle: self._saved(handle))
+            self._with_handle(self._saved)
             after = self._on.volume(self._name)
             if (before["generation"], "healthy") == (after["generation"], after["health"]):
                 done.generation = after["generation"]
@@ -301,8 +313,8 @@ class Run:
         work(handle)
         handle.shutdown()
 
-    def _check_refusals(self, done: Round) -> None:
-        allowed = any("full" in name for name in done.faults)
+    def _check_refusals(self) -> None:
+        allowed = self._filled
         if self._tally.refused and not allowed:
             raise Finding(f"I/O errors that nothing explains: {set(self._tally.refused)}")
 
@@ -320,15 +332,14 @@ class Run:
             "health": volume["health"],
             "generation": volume["generation"],
             "reasons": volume.get("reasons"),
-            "replicas": [
-                (r["column"], r["sds"], r["state"]) for r in volume["replicas"]
-            ],
+            "replicas": [(r["column"], r["sds"], r["state"]) for r in volume["replicas"]],
             "mappings": volume["mappings"],
         }
 
 
-def _hosts(name: str) -> set[str]:
-    return set(re.findall(r"sds\d|sdc\d|MDM|mdm|every", name.replace("MDM", "mdm")))
+def _stamp() -> str:
+    """As the logs of the roles have it."""
+    return time.strftime("%H:%M:%S")
 
 
 def _compare(path: Path, unit: int, expected: bytes) -> None:

@@ -1,7 +1,7 @@
 """What the adversary does to a cluster, and how each of it is put right again.
 
-A fault is made by name from a seeded generator, begins, and heals; both at once is the driver's
-affair. ``ends_mapping``: the client itself is hit. ``cuts``: SDSs whose page cache is gone.
+A fault is made from a seeded generator, begins, and heals; what goes on at once is the driver's
+affair.
 """
 
 import random
@@ -14,9 +14,15 @@ from tests.chaos import cluster, network
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """``begin`` and ``heal`` may be called once each, in that order, by the driver's thread."""
+    """``begin`` and ``heal`` are called once each, in that order, by one thread.
+
+    ``hosts`` are those it is made on: two faults of one host at once could not be healed one by
+    one. ``ends_mapping``: the client itself is hit. ``cuts``: SDSs whose page cache is gone.
+    ``fills``: ENOSPC is an answer.
+    """
 
     name: str
+    hosts: frozenset[str]
     begin: Callable[[], object]
     heal: Callable[[], object]
     ends_mapping: bool = False
@@ -27,18 +33,22 @@ class Fault:
 Maker = Callable[[cluster.NetCluster, random.Random, str], Fault]
 
 
-def _nothing() -> None:
+def _set(host: str) -> frozenset[str]:
+    return frozenset({host})
+
+
+def nothing() -> None:
     """Some faults heal by themselves."""
 
 
 def kill_server(on: cluster.NetCluster, chance: random.Random, _sdc: str) -> Fault:
     sds = chance.choice(cluster.SDSS)
-    return Fault(f"data servers of {sds} killed", lambda: on.kill_servers(sds), _nothing)
+    return Fault(f"data servers of {sds} killed", _set(sds), lambda: on.kill_servers(sds), nothing)
 
 
 def kill_sds(on: cluster.NetCluster, chance: random.Random, _sdc: str) -> Fault:
     sds = chance.choice(cluster.SDSS)
-    return Fault(f"agent of {sds} killed", lambda: on.kill(sds), lambda: on.start(sds))
+    return Fault(f"agent of {sds} killed", _set(sds), lambda: on.kill(sds), lambda: on.start(sds))
 
 
 def kill_two_sds(on: cluster.NetCluster, chance: random.Random, _sdc: str) -> Fault:
@@ -53,25 +63,28 @@ def kill_two_sds(on: cluster.NetCluster, chance: random.Random, _sdc: str) -> Fa
         for sds in two:
             on.start(sds)
 
-    return Fault(f"agents of {' and '.join(two)} killed", _begin, _heal)
+    return Fault(f"agents of {' and '.join(two)} killed", frozenset(two), _begin, _heal)
 
 
 def kill_mdm(on: cluster.NetCluster, _chance: random.Random, _sdc: str) -> Fault:
-    return Fault("MDM killed", lambda: on.kill(cluster.MDM), lambda: on.start(cluster.MDM))
+    return Fault(
+        "MDM killed", _set(cluster.MDM), lambda: on.kill(cluster.MDM), lambda: on.start(cluster.MDM)
+    )
 
 
 def kill_sdc(on: cluster.NetCluster, _chance: random.Random, sdc: str) -> Fault:
-    return Fault(f"agent of {sdc} killed", lambda: on.kill(sdc), lambda: on.start(sdc))
+    return Fault(f"agent of {sdc} killed", _set(sdc), lambda: on.kill(sdc), lambda: on.start(sdc))
 
 
 def kill_plugin(on: cluster.NetCluster, _chance: random.Random, sdc: str) -> Fault:
-    return Fault(f"plugin of {sdc} killed", lambda: on.kill_plugins(sdc), _nothing, True)
+    return Fault(f"plugin of {sdc} killed", _set(sdc), lambda: on.kill_plugins(sdc), nothing, True)
 
 
 def reboot_sds(on: cluster.NetCluster, chance: random.Random, _sdc: str) -> Fault:
     sds = chance.choice(cluster.SDSS)
     return Fault(
         f"power of {sds} cut",
+        _set(sds),
         lambda: on.power_cut(sds),
         lambda: on.power_on(sds),
         cuts=frozenset({sds}),
@@ -80,7 +93,7 @@ def reboot_sds(on: cluster.NetCluster, chance: random.Random, _sdc: str) -> Faul
 
 def reboot_sdc(on: cluster.NetCluster, _chance: random.Random, sdc: str) -> Fault:
     return Fault(
-        f"power of {sdc} cut", lambda: on.power_off(sdc), lambda: on.power_on(sdc), True
+        f"power of {sdc} cut", _set(sdc), lambda: on.power_off(sdc), lambda: on.power_on(sdc), True
     )
 
 
@@ -89,6 +102,7 @@ def freeze(on: cluster.NetCluster, chance: random.Random, _sdc: str) -> Fault:
     name = chance.choice((*cluster.SDSS, cluster.MDM))
     return Fault(
         f"{name} frozen",
+        _set(name),
         lambda: on.hosts[name].signal_all(signal.SIGSTOP),
         lambda: on.hosts[name].signal_all(signal.SIGCONT),
     )
@@ -97,6 +111,7 @@ def freeze(on: cluster.NetCluster, chance: random.Random, _sdc: str) -> Fault:
 def freeze_client(on: cluster.NetCluster, _chance: random.Random, sdc: str) -> Fault:
     return Fault(
         f"{sdc} frozen",
+        _set(sdc),
         lambda: on.hosts[sdc].signal_all(signal.SIGSTOP),
         lambda: on.hosts[sdc].signal_all(signal.SIGCONT),
     )
@@ -107,6 +122,7 @@ def freeze_servers(on: cluster.NetCluster, chance: random.Random, _sdc: str) -> 
     words = ["nbdkit", "exportname-list"]
     return Fault(
         f"data servers of {sds} frozen",
+        _set(sds),
         lambda: on.hosts[sds].signal_matching(words, signal.SIGSTOP),
         lambda: on.hosts[sds].signal_matching(words, signal.SIGCONT),
     )
@@ -116,6 +132,7 @@ def pull_cable(on: cluster.NetCluster, chance: random.Random, sdc: str) -> Fault
     name = chance.choice((*cluster.SDSS, cluster.MDM, sdc))
     return Fault(
         f"cable of {name} pulled",
+        _set(name),
         lambda: on.pull_cable(name, True),
         lambda: on.pull_cable(name, False),
     )
@@ -142,7 +159,7 @@ def partition(on: cluster.NetCluster, chance: random.Random, sdc: str) -> Fault:
         network.drop(on.hosts[two], "")
         network.drop_out(on.hosts[two], "")
 
-    return Fault(f"nothing passes {one} {'<->' if both else '->'} {two}", _begin, _heal)
+    return Fault(f"nothing passes {one} {'<->' if both else '->'} {two}", _set(two), _begin, _heal)
 
 
 def lose_packets(on: cluster.NetCluster, chance: random.Random, sdc: str) -> Fault:
@@ -150,6 +167,7 @@ def lose_packets(on: cluster.NetCluster, chance: random.Random, sdc: str) -> Fau
     percent = chance.choice((1, 5, 20))
     return Fault(
         f"{percent} % of packets to {name} lost",
+        _set(name),
         lambda: network.drop(on.hosts[name], f"numgen random mod 100 < {percent} drop"),
         lambda: network.drop(on.hosts[name], ""),
     )
@@ -160,6 +178,7 @@ def slow_link(on: cluster.NetCluster, chance: random.Random, sdc: str) -> Fault:
     rate = chance.choice(("1mbit", "8mbit"))
     return Fault(
         f"{name} sends {rate} only",
+        _set(name),
         lambda: network.slow(on.hosts[name], rate),
         lambda: network.slow(on.hosts[name], ""),
     )
@@ -170,6 +189,7 @@ def hang_disk(on: cluster.NetCluster, chance: random.Random, _sdc: str) -> Fault
     sds = chance.choice(cluster.SDSS)
     return Fault(
         f"disk of {sds} hangs",
+        _set(sds),
         lambda: on.freeze_disk(sds, True),
         lambda: on.freeze_disk(sds, False),
     )
@@ -178,7 +198,11 @@ def hang_disk(on: cluster.NetCluster, chance: random.Random, _sdc: str) -> Fault
 def fill_disk(on: cluster.NetCluster, chance: random.Random, _sdc: str) -> Fault:
     sds = chance.choice(cluster.SDSS)
     return Fault(
-        f"disk of {sds} full", lambda: on.fill_disk(sds), lambda: on.empty_disk(sds), fills=True
+        f"disk of {sds} full",
+        _set(sds),
+        lambda: on.fill_disk(sds),
+        lambda: on.empty_disk(sds),
+        fills=True,
     )
 
 
@@ -195,7 +219,14 @@ def kill_everything(on: cluster.NetCluster, _chance: random.Random, _sdc: str) -
         for name in cluster.HOSTS:
             on.power_on(name)
 
-    return Fault("power of every host cut", _begin, _heal, True, frozenset(cluster.SDSS))
+    return Fault(
+        "power of every host cut",
+        frozenset(cluster.HOSTS),
+        _begin,
+        _heal,
+        True,
+        frozenset(cluster.SDSS),
+    )
 
 
 #: How often each is chosen, against the others.

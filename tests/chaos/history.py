@@ -116,9 +116,7 @@ class History:
                 floor = max(w.start for w in writes if w.saved and w.sure)
                 kept = [w for w in writes if w.end is None or w.end >= floor]
                 end = self._next()
-                self._writes[block] = [
-                    w if w.saved else Write(w.value, w.start, end) for w in kept
-                ]
+                self._writes[block] = [w if w.saved else Write(w.value, w.start, end) for w in kept]
 
     # --- reads -------------------------------------------------------------------------
 

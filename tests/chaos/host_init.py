@@ -87,7 +87,7 @@ def _exec(argv: list[str], env: dict[str, str], log: str, files: int, nice: int)
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     if nice:
         os.nice(nice)
-    os.execvpe(argv[0], argv, env)  # noqa: S606 - no shell is wanted
+    os.execvpe(argv[0], argv, env)
 
 
 def _lives(pid: int) -> bool:
