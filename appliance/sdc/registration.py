@@ -3,6 +3,7 @@
 Called by ``agent`` at every start, so that the MDM learns new addresses and ports.
 """
 
+import functools
 import importlib.metadata
 import logging
 import socket
@@ -50,7 +51,9 @@ def register(cfg: config.Config, control_port: int, store: identity.Store) -> No
     logger.info("registered sdc=%s name=%s hosts=%s", got.id, words.name, ",".join(words.hosts))
 
 
+@functools.cache
 def version() -> str:
+    """Of this release. Read once: every heartbeat tells it."""
     return importlib.metadata.version("basalt")
 
 

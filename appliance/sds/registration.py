@@ -3,6 +3,7 @@
 Called by ``agent`` at every start, so that the MDM learns new addresses and ports.
 """
 
+import functools
 import importlib.metadata
 import logging
 import socket
@@ -56,7 +57,9 @@ def register(settings: config.Config, control_port: int, store: registry.Registr
     logger.info("registered sds=%s name=%s hosts=%s", got.id, words.name, ",".join(words.hosts))
 
 
+@functools.cache
 def version() -> str:
+    """Of this release. Read once: every heartbeat tells it."""
     return importlib.metadata.version("basalt")
 
 
