@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 from appliance.common import errors
 from appliance.rest import client
-from tests.chaos import host, network
+from tests.chaos import host, memory, network, role
 
 T = TypeVar("T")
 
@@ -46,6 +46,7 @@ ADDRESSES = {
 
 _MDM_PORT = 6611
 _DEVICE_BYTES = 512 << 20
+_DATABASE_BYTES = 64 << 20
 
 #: What a full disk is full of.
 _FILLER = "filler"
@@ -56,14 +57,16 @@ _NO_LOG_FLUSH = 2
 
 
 class NetCluster:
-    """Use as a context manager; ``env`` is given to the roles named (libfaketime)."""
+    """Use as a context manager."""
 
     def __init__(self, base: Path | None = None) -> None:
         # RAM, and short: paths of sockets below it are bounded.
         self.directory = Path(tempfile.mkdtemp(prefix="basalt-chaos-", dir=base or "/dev/shm"))
-        self.env: dict[str, dict[str, str]] = {}
+        #: RLIMIT_NOFILE of roles started from now on
         self.files: dict[str, int] = {}
         self.hosts: dict[str, host.Host] = {}
+        self._read: dict[str, int] = {}
+        self._groups = memory.Groups(self.directory.name)
         self._switch = host.Host("switch")
         self._net = network.Network(self._switch, ADDRESSES["switch"])
         self._api = futures.ThreadPoolExecutor(
@@ -86,6 +89,7 @@ class NetCluster:
         self._api.shutdown()
         for one in [*self.hosts.values(), self._switch]:
             one.power_off()
+        self._groups.remove()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     # --- hosts and roles ---------------------------------------------------------------
@@ -94,6 +98,7 @@ class NetCluster:
         """Switch the host on, with a new boot id, and start its role."""
         one = host.Host(name, self._mounts(name))
         self.hosts[name] = one
+        self._groups.admit(name, one.pid)
         (self._data(name) / "boot_id").write_text(secrets.token_hex(16), encoding="ascii")
         self._net.plug(one, ADDRESSES[name])
         self.start(name)
@@ -120,12 +125,13 @@ class NetCluster:
         """Start the host's role; does nothing if it runs."""
         if self.alive(name):
             return
-        role = name.rstrip("0123456789")
-        argv = [sys.executable, "-m", f"appliance.{role}", "--config-dir", str(self._data("none"))]
-        for key, value in self._settings(name, role).items():
+        kind = _role(name)
+        argv = [sys.executable, "-m", "tests.chaos.role", str(self._data(name) / "clock")]
+        argv += [f"appliance.{kind}", "--config-dir", str(self._data("none"))]
+        for key, value in self._settings(name, kind).items():
             argv += ["--set", f"{key}={value}"]
-        env = {**self.env.get(name, {}), **_coverage()}
-        self.hosts[name].start(name, argv, self._log(name), env, self.files.get(name, 0))
+        files = self.files.get(name, 0)
+        self.hosts[name].start(name, argv, self.log(name), files=files)
 
     def alive(self, name: str) -> bool:
         return self.hosts[name].alive(name)
@@ -144,6 +150,27 @@ class NetCluster:
 
     def pull_cable(self, name: str, out: bool = True) -> None:
         self._net.pull(name, out)
+
+    def limit_memory(self, name: str, size: int) -> None:
+        """Bound the memory of everything on the host; -1 for no bound."""
+        self._groups.limit(name, size)
+
+    def descriptors(self, name: str) -> int:
+        """How many the role has open."""
+        found = [
+            pid for pid, line in self.hosts[name].numbered() if f"appliance.{_role(name)}" in line
+        ]
+        inside = self.hosts[name].path(f"/proc/{found[0]}/fd") if found else None
+        return len(list(inside.iterdir())) if inside is not None else 0
+
+    def step_clock(self, name: str, step: int) -> None:
+        """Have the role's wall clock differ from the machine's by so many seconds."""
+        descriptor = os.open(self._data(name) / "clock", os.O_WRONLY | os.O_CREAT, 0o600)
+        os.pwrite(descriptor, role.STEP.pack(step), 0)
+        os.close(descriptor)
+
+    def log(self, name: str) -> Path:
+        return self.directory / f"{name}.log"
 
     def freeze_disk(self, name: str, frozen: bool) -> None:
         """Have every change of the SDS's file system wait, or go on."""
@@ -164,7 +191,7 @@ class NetCluster:
         (self.hosts[name].path(self.device(name)) / _FILLER).unlink(missing_ok=True)
 
     def device(self, name: str) -> Path:
-        """The SDS's device, as its host sees it."""
+        """The SDS's device, or the folder of the MDM's database, as its host sees it."""
         return self._data(name) / "device"
 
     # --- what people do ----------------------------------------------------------------
@@ -211,24 +238,33 @@ class NetCluster:
         folder = self.hosts[replica["sds"]].path(self.device(replica["sds"]))
         return folder / "volumes" / str(volume["id"]) / "data"
 
-    def logs(self) -> dict[str, str]:
-        return {
-            path.stem: path.read_text(encoding="utf-8", errors="replace")
-            for path in sorted(self.directory.glob("*.log"))
-        }
+    def new_logs(self) -> dict[str, str]:
+        """What every role has logged since this was last called."""
+        found = {}
+        for path in sorted(self.directory.glob("*.log")):
+            with path.open("rb") as file:
+                file.seek(self._read.get(path.stem, 0))
+                raw = file.read()
+            self._read[path.stem] = self._read.get(path.stem, 0) + len(raw)
+            found[path.stem] = raw.decode("utf-8", errors="replace")
+        return found
 
     # --- inside ------------------------------------------------------------------------
 
     def _bring_up(self) -> None:
         for name in HOSTS:
             self._data(name).mkdir()
+            self.step_clock(name, 0)
             for image, mount in self._mounts(name):
                 mount.mkdir()
                 with image.open("xb") as file:
-                    file.truncate(_DEVICE_BYTES)
-                subprocess.run(["mkfs.xfs", "-q", "-m", "reflink=1", image], check=True, timeout=60)
+                    file.truncate(_DEVICE_BYTES if name in SDSS else _DATABASE_BYTES)
+                make = ["mkfs.xfs", "-q"] if name in SDSS else ["mkfs.ext4", "-q", "-m", "0"]
+                subprocess.run([*make, image], check=True, timeout=60)
         self.power_on(MDM)
         wait(self._mdm_ready, bool, "the MDM to be ready")
+        folder = self.hosts[MDM].path(self.device(MDM))
+        shutil.copy(folder / "join.token", self.directory / "join.token")
         if not self._knows("pools", "default"):
             self.call("post", "/pools", {"name": "default", "domain": "default"})
         for name in SDSS:
@@ -253,7 +289,8 @@ class NetCluster:
             )
 
     def _request(self, method: str, path: str, args: Any, more: Any) -> Any:
-        token = (self._data(MDM) / "admin.token").read_text(encoding="ascii").strip()
+        folder = self.hosts[MDM].path(self.device(MDM))
+        token = (folder / "admin.token").read_text(encoding="ascii").strip()
         base = f"http://{ADDRESSES[MDM]}:{_MDM_PORT}"
         caller = client.Client([base], token, timeout_s=20.0, user_agent="chaos")
         try:
@@ -271,29 +308,26 @@ class NetCluster:
         return any(one["name"] == name for one in self.call("get", f"/{kind}")["items"])
 
     def _mounts(self, name: str) -> list[tuple[Path, Path]]:
-        if name not in SDSS:
+        if name in SDCS:
             return []
         return [(self._data(name) / "disk.img", self.device(name))]
 
     def _data(self, name: str) -> Path:
         return self.directory / name
 
-    def _log(self, name: str) -> Path:
-        return self.directory / f"{name}.log"
-
-    def _settings(self, name: str, role: str) -> dict[str, str]:
+    def _settings(self, name: str, kind: str) -> dict[str, str]:
         own = {"data_dir": str(self._data(name) / "data"), "host": "0.0.0.0"}
-        if role == MDM:
-            return {**own, "data_dir": str(self._data(name))}
+        if kind == MDM:
+            return {**own, "data_dir": str(self.device(name))}
         own |= {
             "name": name,
-            "run_dir": f"/run/{role}",
+            "run_dir": f"/run/{kind}",
             "mdm": json.dumps([f"http://{ADDRESSES[MDM]}:{_MDM_PORT}"]),
-            "join_token_file": str(self._data(MDM) / "join.token"),
+            "join_token_file": str(self.directory / "join.token"),
             "hosts": json.dumps([ADDRESSES[name]]),
             "boot_id_file": str(self._data(name) / "boot_id"),
         }
-        if role == "sdc":
+        if kind == "sdc":
             return {**own, "link_dir": "/run/basalt-dev"}
         return {**own, "fault_set": f"rack-{name}", "ballast_bytes": str(4 << 20)}
 
@@ -314,5 +348,5 @@ def wait(ask: Callable[[], T], reached: Callable[[T], bool], what: str, limit_s:
         time.sleep(0.05)
 
 
-def _coverage() -> dict[str, str]:
-    return {key: value for key, value in os.environ.items() if key.startswith("COVERAGE")}
+def _role(name: str) -> str:
+    return name.rstrip("0123456789")

@@ -6,49 +6,19 @@ affair.
 
 import random
 import signal
-from collections.abc import Callable
-from dataclasses import dataclass
 
-from tests.chaos import cluster, network
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """``begin`` and ``heal`` are called once each, in that order, by one thread.
-
-    ``hosts`` are those it is made on: two faults of one host at once could not be healed one by
-    one. ``ends_mapping``: the client itself is hit. ``cuts``: SDSs whose page cache is gone.
-    ``fills``: ENOSPC is an answer.
-    """
-
-    name: str
-    hosts: frozenset[str]
-    begin: Callable[[], object]
-    heal: Callable[[], object]
-    ends_mapping: bool = False
-    cuts: frozenset[str] = frozenset()
-    fills: bool = False
-
-
-Maker = Callable[[cluster.NetCluster, random.Random, str], Fault]
-
-
-def _set(host: str) -> frozenset[str]:
-    return frozenset({host})
-
-
-def nothing() -> None:
-    """Some faults heal by themselves."""
+from tests.chaos import cluster, network, shortages
+from tests.chaos.fault import Fault, Maker, nothing, only
 
 
 def kill_server(on: cluster.NetCluster, chance: random.Random, _sdc: str) -> Fault:
     sds = chance.choice(cluster.SDSS)
-    return Fault(f"data servers of {sds} killed", _set(sds), lambda: on.kill_servers(sds), nothing)
+    return Fault(f"data servers of {sds} killed", only(sds), lambda: on.kill_servers(sds), nothing)
 
 
 def kill_sds(on: cluster.NetCluster, chance: random.Random, _sdc: str) -> Fault:
     sds = chance.choice(cluster.SDSS)
-    return Fault(f"agent of {sds} killed", _set(sds), lambda: on.kill(sds), lambda: on.start(sds))
+    return Fault(f"agent of {sds} killed", only(sds), lambda: on.kill(sds), lambda: on.start(sds))
 
 
 def kill_two_sds(on: cluster.NetCluster, chance: random.Random, _sdc: str) -> Fault:
@@ -68,23 +38,23 @@ def kill_two_sds(on: cluster.NetCluster, chance: random.Random, _sdc: str) -> Fa
 
 def kill_mdm(on: cluster.NetCluster, _chance: random.Random, _sdc: str) -> Fault:
     return Fault(
-        "MDM killed", _set(cluster.MDM), lambda: on.kill(cluster.MDM), lambda: on.start(cluster.MDM)
+        "MDM killed", only(cluster.MDM), lambda: on.kill(cluster.MDM), lambda: on.start(cluster.MDM)
     )
 
 
 def kill_sdc(on: cluster.NetCluster, _chance: random.Random, sdc: str) -> Fault:
-    return Fault(f"agent of {sdc} killed", _set(sdc), lambda: on.kill(sdc), lambda: on.start(sdc))
+    return Fault(f"agent of {sdc} killed", only(sdc), lambda: on.kill(sdc), lambda: on.start(sdc))
 
 
 def kill_plugin(on: cluster.NetCluster, _chance: random.Random, sdc: str) -> Fault:
-    return Fault(f"plugin of {sdc} killed", _set(sdc), lambda: on.kill_plugins(sdc), nothing, True)
+    return Fault(f"plugin of {sdc} killed", only(sdc), lambda: on.kill_plugins(sdc), nothing, True)
 
 
 def reboot_sds(on: cluster.NetCluster, chance: random.Random, _sdc: str) -> Fault:
     sds = chance.choice(cluster.SDSS)
     return Fault(
         f"power of {sds} cut",
-        _set(sds),
+        only(sds),
         lambda: on.power_cut(sds),
         lambda: on.power_on(sds),
         cuts=frozenset({sds}),
@@ -93,7 +63,7 @@ def reboot_sds(on: cluster.NetCluster, chance: random.Random, _sdc: str) -> Faul
 
 def reboot_sdc(on: cluster.NetCluster, _chance: random.Random, sdc: str) -> Fault:
     return Fault(
-        f"power of {sdc} cut", _set(sdc), lambda: on.power_off(sdc), lambda: on.power_on(sdc), True
+        f"power of {sdc} cut", only(sdc), lambda: on.power_off(sdc), lambda: on.power_on(sdc), True
     )
 
 
@@ -102,7 +72,7 @@ def freeze(on: cluster.NetCluster, chance: random.Random, _sdc: str) -> Fault:
     name = chance.choice((*cluster.SDSS, cluster.MDM))
     return Fault(
         f"{name} frozen",
-        _set(name),
+        only(name),
         lambda: on.hosts[name].signal_all(signal.SIGSTOP),
         lambda: on.hosts[name].signal_all(signal.SIGCONT),
     )
@@ -111,7 +81,7 @@ def freeze(on: cluster.NetCluster, chance: random.Random, _sdc: str) -> Fault:
 def freeze_client(on: cluster.NetCluster, _chance: random.Random, sdc: str) -> Fault:
     return Fault(
         f"{sdc} frozen",
-        _set(sdc),
+        only(sdc),
         lambda: on.hosts[sdc].signal_all(signal.SIGSTOP),
         lambda: on.hosts[sdc].signal_all(signal.SIGCONT),
     )
@@ -122,7 +92,7 @@ def freeze_servers(on: cluster.NetCluster, chance: random.Random, _sdc: str) -> 
     words = ["nbdkit", "exportname-list"]
     return Fault(
         f"data servers of {sds} frozen",
-        _set(sds),
+        only(sds),
         lambda: on.hosts[sds].signal_matching(words, signal.SIGSTOP),
         lambda: on.hosts[sds].signal_matching(words, signal.SIGCONT),
     )
@@ -132,7 +102,7 @@ def pull_cable(on: cluster.NetCluster, chance: random.Random, sdc: str) -> Fault
     name = chance.choice((*cluster.SDSS, cluster.MDM, sdc))
     return Fault(
         f"cable of {name} pulled",
-        _set(name),
+        only(name),
         lambda: on.pull_cable(name, True),
         lambda: on.pull_cable(name, False),
     )
@@ -159,7 +129,7 @@ def partition(on: cluster.NetCluster, chance: random.Random, sdc: str) -> Fault:
         network.drop(on.hosts[two], "")
         network.drop_out(on.hosts[two], "")
 
-    return Fault(f"nothing passes {one} {'<->' if both else '->'} {two}", _set(two), _begin, _heal)
+    return Fault(f"nothing passes {one} {'<->' if both else '->'} {two}", only(two), _begin, _heal)
 
 
 def lose_packets(on: cluster.NetCluster, chance: random.Random, sdc: str) -> Fault:
@@ -167,7 +137,7 @@ def lose_packets(on: cluster.NetCluster, chance: random.Random, sdc: str) -> Fau
     percent = chance.choice((1, 5, 20))
     return Fault(
         f"{percent} % of packets to {name} lost",
-        _set(name),
+        only(name),
         lambda: network.drop(on.hosts[name], f"numgen random mod 100 < {percent} drop"),
         lambda: network.drop(on.hosts[name], ""),
     )
@@ -178,7 +148,7 @@ def slow_link(on: cluster.NetCluster, chance: random.Random, sdc: str) -> Fault:
     rate = chance.choice(("1mbit", "8mbit"))
     return Fault(
         f"{name} sends {rate} only",
-        _set(name),
+        only(name),
         lambda: network.slow(on.hosts[name], rate),
         lambda: network.slow(on.hosts[name], ""),
     )
@@ -189,7 +159,7 @@ def hang_disk(on: cluster.NetCluster, chance: random.Random, _sdc: str) -> Fault
     sds = chance.choice(cluster.SDSS)
     return Fault(
         f"disk of {sds} hangs",
-        _set(sds),
+        only(sds),
         lambda: on.freeze_disk(sds, True),
         lambda: on.freeze_disk(sds, False),
     )
@@ -199,7 +169,7 @@ def fill_disk(on: cluster.NetCluster, chance: random.Random, _sdc: str) -> Fault
     sds = chance.choice(cluster.SDSS)
     return Fault(
         f"disk of {sds} full",
-        _set(sds),
+        only(sds),
         lambda: on.fill_disk(sds),
         lambda: on.empty_disk(sds),
         fills=True,
@@ -249,6 +219,12 @@ WEIGHTS: dict[Maker, int] = {
     hang_disk: 2,
     fill_disk: 1,
     kill_everything: 1,
+    shortages.hog_processor: 2,
+    shortages.squeeze_memory: 2,
+    shortages.few_descriptors: 2,
+    shortages.step_clock: 2,
+    shortages.lock_database: 2,
+    shortages.fill_database: 1,
 }
 
 

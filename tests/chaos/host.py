@@ -77,7 +77,11 @@ class Host:
 
     def processes(self) -> list[str]:
         """The command line of every process."""
-        return [line for _pid, line in self._ask(do="processes")]
+        return [line for _pid, line in self.numbered()]
+
+    def numbered(self) -> list[tuple[int, str]]:
+        """(pid on the host, command line) of every process."""
+        return [(pid, line) for pid, line in self._ask(do="processes")]
 
     def path(self, inside: Path | str) -> Path:
         """``inside``, a path of this host, as a path here."""
