@@ -13,15 +13,19 @@ from pathlib import Path
 from tests.chaos import cluster
 from tests.chaos.fault import Fault, only
 
-#: Takes so much memory at most, and is not what the kernel ends to get it back.
+#: What the host's memory is bounded to, and what somebody else then takes of it.
 _HOG_BYTES = 192 << 20
 
+#: The kernel ends the roles' processes first to get memory back, not the hog or the first process.
 _MEMORY_HOG = f"""
-import pathlib, time
-pathlib.Path("/proc/self/oom_score_adj").write_text("-1000")
+import contextlib, os, pathlib, time
+for entry in pathlib.Path("/proc").iterdir():
+    if entry.name.isdigit() and int(entry.name) not in (1, os.getpid()):
+        with contextlib.suppress(OSError):
+            (entry / "oom_score_adj").write_text("1000")
 held = []
 for _ in range({_HOG_BYTES} >> 20):
-    held.append(bytearray(1 << 20))
+    held.append(bytearray(os.urandom(1 << 20)))
 time.sleep(600)
 """
 
