@@ -158,7 +158,7 @@ class Run:
 
     def _make(self, left: list[Maker] | None, going_on: list[Fault]) -> Fault | None:
         if left is not None:
-            return left.pop(0)(self._on, self._chance, self._sdc)
+            return None if going_on else left.pop(0)(self._on, self._chance, self._sdc)
         fault = faults.choose(self._on, self._chance, self._sdc)
         taken = {name for other in going_on for name in other.hosts}
         return None if taken & fault.hosts else fault
