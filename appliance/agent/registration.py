@@ -3,6 +3,7 @@
 Called by ``talk`` at every start, so that the MDM learns new addresses and ports.
 """
 
+import functools
 import importlib.metadata
 import logging
 import socket
@@ -75,7 +76,9 @@ def register(
     logger.info("registered %s=%s name=%s hosts=%s", role, got.id, said.name, ",".join(said.hosts))
 
 
+@functools.cache
 def version() -> str:
+    """Of this release. Read once: every heartbeat tells it."""
     return importlib.metadata.version("basalt")
 
 

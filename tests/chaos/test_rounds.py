@@ -1,0 +1,82 @@
+"""Rounds of faults on a cluster of real hosts: fixed seeds, and those a seed may not choose."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.chaos import cluster, driver, fault, faults, shortages
+
+
+@pytest.fixture(scope="module")
+def on() -> Iterator[cluster.NetCluster]:
+    with cluster.NetCluster() as made:
+        yield made
+
+
+def _round(
+    on: cluster.NetCluster, seed: str, seconds: float, makers: list[fault.Maker] | None = None
+) -> driver.Round:
+    run = driver.Run(on, seed, units=24)
+    done = run.round(1, seconds, makers)
+    print(done.line())
+    run.finish()
+    assert done.faults
+    assert done.operations > 100
+    return done
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", ["one", "two"])
+def test_a_seeded_round_of_faults_leaves_every_block_right_and_the_copies_equal(
+    on: cluster.NetCluster, seed: str
+) -> None:
+    _round(on, seed, 6.0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_two_power_cuts_one_after_the_other_lose_nothing(on: cluster.NetCluster) -> None:
+    """The first one's copies are equal again, and saved, before the second one's are needed."""
+    done = _round(on, "cuts", 0, [faults.reboot_sds])
+    assert done.remaps == 0
+    done = _round(on, "cuts again", 0, [faults.reboot_sds])
+    assert done.remaps == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_power_of_every_host_is_cut_and_nothing_flushed_is_lost(
+    on: cluster.NetCluster,
+) -> None:
+    done = _round(on, "everything", 0, [faults.kill_everything])
+    assert done.remaps >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_host_without_descriptors_and_a_locked_database_harm_nothing(
+    on: cluster.NetCluster,
+) -> None:
+    _round(on, "few", 0, [shortages.few_descriptors, shortages.lock_database])
+
+
+@pytest.mark.timeout(60)
+def test_data_goes_over_tcp_from_host_to_host(on: cluster.NetCluster) -> None:
+    """Else no packet filter here would ever touch it."""
+    on.create("tcp", 16 << 20, columns=3)
+    on.map("tcp", "sdc1")
+    on.socket("tcp", "sdc1")
+    table = on.hosts["sdc1"].path(f"/proc/{_plugin(on)}/net/tcp").read_text(encoding="ascii")
+    far = {line.split()[2].split(":")[0] for line in table.splitlines()[1:]}
+    wanted = {_kernel_words(cluster.ADDRESSES[sds]) for sds in cluster.SDSS}
+    assert wanted <= far
+    on.unmap("tcp", "sdc1")
+
+
+def _plugin(on: cluster.NetCluster) -> int:
+    return next(pid for pid, line in on.hosts["sdc1"].numbered() if "incarnation=" in line)
+
+
+def _kernel_words(address: str) -> str:
+    return "".join(f"{int(part):02X}" for part in reversed(address.split(".")))
