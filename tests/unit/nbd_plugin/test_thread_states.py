@@ -21,14 +21,15 @@ class Counter:
     def __init__(self, folder: Path, threads: int, **given: object) -> None:
         self._sock = folder / "counter.sock"
         self.log = folder / "counter.log"
+        ready = folder / "counter.pid"  # written once it listens; the socket is there before
         with self.log.open("wb") as log:
             self.process = Popen(
-                ["nbdkit", "-f", "-U", str(self._sock), "-t", str(threads), "python",
-                 str(_ROOT / "tests" / "fakes" / "state_counter.py"), f"path={_ROOT}",
+                ["nbdkit", "-f", "-P", str(ready), "-U", str(self._sock), "-t", str(threads),
+                 "python", str(_ROOT / "tests" / "fakes" / "state_counter.py"), f"path={_ROOT}",
                  *(f"{key}={value}" for key, value in given.items())],
                 stderr=log,
             )  # fmt: skip
-        legs.until(self._sock.exists)
+        legs.until(ready.exists)
 
     @contextlib.contextmanager
     def connection(self):
