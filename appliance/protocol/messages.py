@@ -238,7 +238,8 @@ class PluginStatus:
 
 @dataclass(frozen=True, slots=True)
 class MappingReport:
-    """``state``: starting, attached, detached (device and plugin gone) or failed."""
+    """``state``: starting, attached, detached (device and plugin gone) or failed. ``device_size``
+    is what the block device shows, in bytes; 0 if there is none."""
 
     mapping_id: str
     state: str
@@ -246,6 +247,7 @@ class MappingReport:
     backend: str = ""
     backend_reason: str = ""
     device: str = ""
+    device_size: int = 0
     link: str = ""
     uri: str = ""
     error: str = ""
