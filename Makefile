@@ -3,6 +3,7 @@
 PYTHON := .venv/bin/python
 COVERAGE_DIR := $(CURDIR)/.coverage_data
 SOURCES := appliance nbd_plugin tests
+TESTED := tests/unit tests/contract tests/model tests/integration
 
 .DEFAULT_GOAL := help
 .PHONY: help setup format lint unit check test bench demo demo-down clean
@@ -47,11 +48,14 @@ test bench demo demo-down:
 
 else
 
+MEASURED := COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_ROOT=$(CURDIR) \
+    COVERAGE_FILE=$(COVERAGE_DIR)/data PYTHONPATH=$(CURDIR)/tests/coverage_hook
+
+# First what may share the cores, then what wants them for itself.
 test: lint  ## Everything, with branch coverage of all processes (root)
 	rm -rf $(COVERAGE_DIR) && mkdir $(COVERAGE_DIR)
-	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_ROOT=$(CURDIR) \
-	    COVERAGE_FILE=$(COVERAGE_DIR)/data PYTHONPATH=$(CURDIR)/tests/coverage_hook \
-	    $(PYTHON) -m pytest tests/unit tests/contract tests/model tests/integration
+	$(MEASURED) $(PYTHON) -m pytest -n auto --dist worksteal -m "not alone" $(TESTED)
+	$(MEASURED) $(PYTHON) -m pytest -m alone $(TESTED)
 	COVERAGE_ROOT=$(CURDIR) $(PYTHON) tests/coverage_gate.py $(COVERAGE_DIR)/data
 
 bench: setup  ## Measure beside stock parts, on RAM (root)

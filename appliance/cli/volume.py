@@ -84,7 +84,7 @@ def show(session: Session, ref: str) -> None:
     )
     for mapping in item["mappings"]:
         output.line()
-        output.details(mapping_details(mapping))
+        output.details(mapping_details(mapping, item["size_bytes"]))
     output.line()
     rows = [
         (one["column"], one["slot"], one["state"], one["sds"], one["device_path"])
@@ -129,6 +129,11 @@ def grow(session: Session, ref: str, size_bytes: int) -> None:
     """Make a volume larger."""
     made = session.patch("volumes", ref, body={"size_bytes": size_bytes})
     output.changed(session.json, made, f"volume {made['name']} is now {_kind(made)}")
+    for mapping in made["mappings"]:
+        if old := old_size(mapping, size_bytes):
+            output.note(f"{mapping['device']} on {mapping['sdc']} {old}:")
+            where = f"{made['name']} --sdc {mapping['sdc']}"
+            output.note(f"basalt volume unmap {where} && basalt volume map {where}")
 
 
 @volume.command()
@@ -155,13 +160,13 @@ def recover(session: Session, ref: str, accept_loss: bool, yes: bool) -> None:
     output.changed(session.json, done, f"volume {ref} goes on with {', '.join(done['keep'])}")
 
 
-def mapping_details(mapping: dict[str, Any]) -> list[tuple[str, object]]:
+def mapping_details(mapping: dict[str, Any], volume_bytes: int = 0) -> list[tuple[str, object]]:
     """What a person wants to know of a mapping, as label and value."""
     backend = mapping["used_backend"] or mapping["backend"]
     return [
         ("Mapped to", f"{mapping['sdc']}, {'read-only' if mapping['read_only'] else 'read-write'}"),
         ("State", output.reason(mapping["state"], mapping["error"])),
-        ("Device", mapping["device"]),
+        ("Device", " ".join([mapping["device"], old_size(mapping, volume_bytes)]).strip()),
         ("Link", mapping["link"]),
         ("NBD URI", mapping["uri"]),
         ("Backend", output.reason(backend, mapping["backend_reason"])),
@@ -188,6 +193,18 @@ def _row(item: dict[str, Any]) -> tuple[object, ...]:
         item["pool"],
         ", ".join(_where(mapping) for mapping in item["mappings"]) or "-",
     )
+
+
+def old_size(mapping: dict[str, Any], volume_bytes: int) -> str:
+    """What to say of a block device that was made before the volume grew; else empty.
+
+    nbdfuse shows a file of the size that the volume had when it started, so the loop device over
+    it cannot grow; it goes on working as it is.
+    """
+    shown = mapping["device_size_bytes"]
+    if not 0 < shown < volume_bytes:
+        return ""
+    return f"still shows {output.size(shown)} until it is unmapped and mapped again"
 
 
 def _kind(item: dict[str, Any]) -> str:

@@ -102,6 +102,8 @@ class Replica(TypedDict):
 
 
 class Mapping(TypedDict):
+    """``device_size_bytes``: what the block device shows; 0 if there is none."""
+
     id: str
     volume: str
     volume_id: str
@@ -113,6 +115,7 @@ class Mapping(TypedDict):
     backend_reason: str
     state: str
     device: str
+    device_size_bytes: int
     link: str
     uri: str
     error: str

@@ -248,7 +248,7 @@ class MappingReport:
     """``state``: starting, attached, detached (device and plugin gone) or failed.
 
     ``reached``: of the probes ordered, the devices that answered, each with its probe's
-    generation.
+    generation. ``device_size`` is what the block device shows, in bytes; 0 if there is none.
     """
 
     mapping_id: str
@@ -257,6 +257,7 @@ class MappingReport:
     backend: str = ""
     backend_reason: str = ""
     device: str = ""
+    device_size: int = 0
     link: str = ""
     uri: str = ""
     error: str = ""

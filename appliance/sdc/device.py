@@ -1,11 +1,15 @@
 """The block device of one mapping and its stable link. Every method may block on the device."""
 
 import logging
+from pathlib import Path
 
 from appliance.common import errors
 from appliance.protocol import messages
 from appliance.sdc import ground, links, records, steps
 from appliance.sdc.attach import choose, interface
+
+#: What /sys counts a block device's size in, whatever its block size.
+_SECTOR_BYTES = 512
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +29,17 @@ class Device:
             return steps.Device.STALE
         fault = self._backend.fault(record.device)
         return steps.Device.STALE if fault else steps.Device.BOUND
+
+    def size(self) -> int:
+        """Bytes that the block device shows now; 0 without one, or while it is on its way out."""
+        record = self._book.record
+        if record.device is None or not record.device.device:
+            return 0
+        sectors = Path("/sys/class/block", Path(record.device.device).name, "size")
+        try:
+            return int(sectors.read_text(encoding="ascii")) * _SECTOR_BYTES
+        except OSError:
+            return 0
 
     def attach(self, order: messages.MappingOrder) -> None:
         """Choose the backend, once per mapping, and make the device."""

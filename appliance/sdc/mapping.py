@@ -240,6 +240,7 @@ class Mapping:
             backend=record.backend,
             backend_reason=record.backend_reason,
             device=record.device.device if record.device is not None else "",
+            device_size=self._device.size(),
             link=record.link,
             uri=f"nbd+unix:///?socket={self._book.folder.nbd_socket}" if seen.serving else "",
             error=error,

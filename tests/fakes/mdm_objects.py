@@ -63,6 +63,7 @@ def mapping(volume: dict[str, Any], sdc: dict[str, Any], body: dict[str, Any]) -
         "backend_reason": "",
         "state": "attaching",
         "device": "",
+        "device_size_bytes": 0,
         "link": "",
         "uri": "",
         "error": "",
@@ -76,6 +77,7 @@ def attached(asked: dict[str, Any]) -> dict[str, Any]:
     return {
         "state": "attached",
         "device": "" if only_socket else "/dev/loop7",
+        "device_size_bytes": 0 if only_socket else 8 * _GIB,
         "link": "" if only_socket else f"/dev/basalt/{asked['volume']}",
         "uri": f"nbd+unix:///?socket=/run/basalt/sdc/{asked['id']}/nbd.sock",
         "used_backend": "none" if only_socket else "fuse",

@@ -14,9 +14,20 @@ import pytest
 
 from tests.integration import local_cluster
 
+#: Tests here have processes of their own each, and nothing they see depends on how fast it is.
+TOGETHER = ("mdm", "sds", "sdc", "test_local_cluster.py")
+
 Announce = Callable[[str], None]
 MakeCluster = Callable[..., local_cluster.LocalCluster]
 MakeVolume = Callable[..., str]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever is not known to bear company runs alone."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here) and item.path.relative_to(here).parts[0] not in TOGETHER:
+            item.add_marker(pytest.mark.alone)
 
 
 @pytest.fixture(scope="session")

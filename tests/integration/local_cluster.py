@@ -1,6 +1,7 @@
 """A real cluster for tests: what ``basalt local up`` starts, driven through ``basalt`` itself."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import click.testing
+
+from appliance.cli import main
 from appliance.cli.local import processes, state
 from appliance.rest import client
 
@@ -22,18 +26,26 @@ _BAD = re.compile(r"^\S+ \S+ (ERROR|CRITICAL) |^Traceback ", re.MULTILINE)
 class CommandFailed(Exception):
     """``basalt`` ended with ``code``; ``stderr`` says why."""
 
-    def __init__(self, words: Sequence[str], done: subprocess.CompletedProcess[str]) -> None:
-        super().__init__(f"basalt {' '.join(words)}: exit code {done.returncode}: {done.stderr}")
-        self.code = done.returncode
-        self.stdout = done.stdout
-        self.stderr = done.stderr
+    def __init__(self, words: Sequence[str], code: int, stdout: str, stderr: str) -> None:
+        super().__init__(f"basalt {' '.join(words)}: exit code {code}: {stderr}")
+        self.code = code
+        self.stdout = stdout
+        self.stderr = stderr
 
 
 class LocalCluster:
-    """One MDM, ``sds`` SDSs and one SDC in ``directory``; ``options`` go to ``basalt local up``."""
+    """One MDM, ``sds`` SDSs and one SDC in ``directory``; ``options`` go to ``basalt local up``.
 
-    def __init__(self, directory: Path, sds: int = 3, options: Sequence[str] = ()) -> None:
+    ``measured`` false: coverage of its processes is not measured, where there are hundreds.
+    """
+
+    def __init__(
+        self, directory: Path, sds: int = 3, options: Sequence[str] = (), measured: bool = True
+    ) -> None:
         self.directory = directory
+        self._environ = dict(os.environ)
+        if not measured:
+            self._environ.pop("COVERAGE_PROCESS_START", None)
         self._options = ["--sds", str(sds), *options]
         self._read: dict[Path, int] = {}
 
@@ -52,10 +64,20 @@ class LocalCluster:
     def local(self, verb: str, *words: str) -> Any:
         return self._run(["local", verb, "--dir", str(self.directory), *words])
 
+    def process(self, *words: str) -> Any:
+        """The JSON that ``basalt words``, a process of its own, prints. Raises CommandFailed."""
+        return self._run([*self._where, *words])
+
     def cli(self, *words: str) -> Any:
-        """The JSON that ``basalt words`` prints. Raises CommandFailed."""
-        where = ["--url", self.url, "--token-file", str(state.admin_token(self.directory))]
-        return self._run([*where, *words])
+        """The same in this process: a new one costs most of a second, and tests ask often."""
+        done = click.testing.CliRunner().invoke(main.cli, [*self._where, *words, "--json"])
+        if done.exit_code:
+            raise CommandFailed(words, done.exit_code, done.stdout, done.stderr)
+        return json.loads(done.stdout)
+
+    @property
+    def _where(self) -> list[str]:
+        return ["--url", self.url, "--token-file", str(state.admin_token(self.directory))]
 
     @property
     def url(self) -> str:
@@ -126,19 +148,26 @@ class LocalCluster:
         done = subprocess.run(
             [sys.executable, "-m", "appliance.cli", *words, "--json"],
             capture_output=True,
+            env=self._environ,
             text=True,
             check=False,
             timeout=300,
         )
         if done.returncode:
-            raise CommandFailed(words, done)
+            raise CommandFailed(words, done.returncode, done.stdout, done.stderr)
         return json.loads(done.stdout)
 
 
-def wait(ask: Callable[[], T], reached: Callable[[T], bool], what: str, limit_s: float = 60.0) -> T:
+def wait(
+    ask: Callable[[], T],
+    reached: Callable[[T], bool],
+    what: str,
+    limit_s: float = 60.0,
+    every_s: float = 0.05,
+) -> T:
     """Ask until ``reached`` says yes to the answer; fails the test after ``limit_s``."""
     deadline = time.monotonic() + limit_s
     while not reached(answer := ask()):
         assert time.monotonic() < deadline, f"waited {limit_s} s in vain for {what}: {answer}"
-        time.sleep(0.05)
+        time.sleep(every_s)
     return answer

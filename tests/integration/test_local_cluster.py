@@ -34,7 +34,7 @@ def test_status_knows_every_process(cluster: Cluster) -> None:
 
 
 def test_every_sds_is_healthy_and_a_fault_set_of_its_own(cluster: Cluster) -> None:
-    servers = cluster.cli("sds", "list")
+    servers = cluster.process("sds", "list")
     assert {(one["name"], one["fault_set"]) for one in servers} == {
         ("sds1", "fs1"), ("sds2", "fs2"), ("sds3", "fs3")
     }  # fmt: skip
@@ -236,9 +236,9 @@ def test_a_backup_is_restored_while_the_mdm_is_stopped(make_cluster: MakeCluster
     data_dir = cluster.directory / "mdm"
     restore = ["mdm", "restore", "--data-dir", str(data_dir), "--from", made["path"]]
     with pytest.raises(local_cluster.CommandFailed, match="an MDM is running"):
-        cluster.cli(*restore)
+        cluster.process(*restore)
     cluster.kill("mdm")
-    cluster.cli(*restore)
+    cluster.process(*restore)
     cluster.up()
     assert {one["name"] for one in cluster.cli("domain", "list")} == {"default", "before"}
     assert list(data_dir.glob("mdm.db.replaced-*"))

@@ -1,6 +1,8 @@
 """Many volumes, many callers: nothing is orphaned, nothing is lost, nothing answers 5xx."""
 
 import threading
+from collections.abc import Callable
+from concurrent import futures
 from typing import Any
 
 import pytest
@@ -12,6 +14,9 @@ from tests.integration.conftest import MakeCluster
 MIB = 1 << 20
 VOLUMES = 200
 CALLERS = 100
+
+#: Requests on their way at once, of the one who makes the 200.
+HANDS = 8
 
 
 def in_threads(count: int, work: Any) -> list[BaseException]:
@@ -34,32 +39,32 @@ def in_threads(count: int, work: Any) -> list[BaseException]:
 
 @pytest.mark.timeout(600)
 def test_200_volumes_live_and_die_across_a_restart_of_the_mdm(make_cluster: MakeCluster) -> None:
-    cluster = make_cluster()
+    cluster = make_cluster(measured=False)
     api = cluster.client()
-    ids = [
-        api.post("/api/v1/volumes", {"name": f"v{n}", "size_bytes": 16 * MIB, "columns": 1})["id"]
-        for n in range(VOLUMES)
-    ]
-    for ident in ids:
+
+    def make(number: int) -> str:
+        body = {"name": f"v{number}", "size_bytes": 16 * MIB, "columns": 1}
+        return str(api.post("/api/v1/volumes", body)["id"])
+
+    def map_(ident: str) -> None:
         api.post(f"/api/v1/volumes/{ident}/mappings", {"sdc": "sdc1", "backend": "none"})
-        if ident == ids[VOLUMES // 2]:
-            cluster.kill("mdm")
-            cluster.up()
-            api = cluster.client()
 
-    def states() -> set[str]:
-        items = api.get("/api/v1/volumes")["items"]
-        return {m["state"] for v in items for m in v["mappings"] if v["id"] in ids}
+    with futures.ThreadPoolExecutor(HANDS) as hands:
+        ids = list(hands.map(make, range(VOLUMES)))
+        list(hands.map(map_, ids[: VOLUMES // 2]))
+        cluster.kill("mdm")
+        cluster.up()
+        api = cluster.client()
+        list(hands.map(map_, ids[VOLUMES // 2 :]))
 
-    local_cluster.wait(states, lambda found: found == {"attached"}, "all attached", 240)
-    for ident in ids:
-        api.delete(f"/api/v1/volumes/{ident}/mappings/sdc1")
-    local_cluster.wait(
-        lambda: [m for v in api.get("/api/v1/volumes")["items"] for m in v["mappings"]],
-        lambda left: left == [], "all detached", 240,
-    )  # fmt: skip
-    for ident in ids:
-        api.delete(f"/api/v1/volumes/{ident}")
+        def states() -> list[str]:
+            items = api.get("/api/v1/volumes")["items"]
+            return [m["state"] for v in items for m in v["mappings"]]
+
+        wait_for_many(states, ["attached"] * VOLUMES, "all attached")
+        list(hands.map(lambda i: api.delete(f"/api/v1/volumes/{i}/mappings/sdc1"), ids))
+        wait_for_many(states, [], "all detached")
+        list(hands.map(lambda i: api.delete(f"/api/v1/volumes/{i}"), ids))
     local_cluster.wait(
         lambda: [ident for ident in ids if copies.folders(cluster, ident)],
         lambda left: left == [], "nothing left on any device", 120,
@@ -67,6 +72,11 @@ def test_200_volumes_live_and_die_across_a_restart_of_the_mdm(make_cluster: Make
     local_cluster.wait(
         lambda: api.get("/api/v1/volumes")["items"], lambda left: left == [], "no row left"
     )
+
+
+def wait_for_many(look: Callable[[], list[str]], wanted: list[str], what: str) -> None:
+    """A look at all of them costs as much as several are changed for: not too often."""
+    local_cluster.wait(look, lambda found: found == wanted, what, 240, every_s=0.5)
 
 
 def test_100_callers_at_once_lose_no_update(cluster: local_cluster.LocalCluster) -> None:

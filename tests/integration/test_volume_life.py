@@ -120,8 +120,11 @@ def test_delete_leaves_no_file_behind(
     local_cluster.wait(
         lambda: copies.folders(cluster, ident), lambda left: left == [], "nothing on any device"
     )
-    assert all(job["state"] == "done" for job in cluster.cli("job", "list")
-               if job["subject_id"] == ident)  # fmt: skip
+    local_cluster.wait(
+        lambda: {j["state"] for j in cluster.cli("job", "list") if j["subject_id"] == ident},
+        lambda states: states == {"done"},
+        "the MDM to know",
+    )
 
 
 def test_what_is_in_use_is_not_removed(
@@ -167,6 +170,42 @@ def test_growing_a_mapped_volume_adds_zeroes_behind_its_bytes(
         cluster.cli("volume", "show", name),
         bytes(15 * MIB) + b"a" * MIB + bytes(31 * MIB) + b"b" * MIB,
     )
+
+
+@pytest.mark.root
+def test_a_loop_device_keeps_its_size_when_its_volume_grows_and_says_so_until_mapped_again(
+    cluster: local_cluster.LocalCluster, make_volume: MakeVolume
+) -> None:
+    name = make_volume("16MiB")
+
+    def device() -> tuple[str, int]:
+        made = cluster.cli("volume", "map", name, "--backend", "fuse")
+        with Path(made["device"]).open("rb") as disk:
+            size = disk.seek(0, os.SEEK_END)
+        assert made["device_size_bytes"] == size
+        return made["device"], size
+
+    path, size = device()
+    assert size == 16 * MIB
+    cluster.cli("volume", "grow", name, "--size", "48MiB")
+    generation = cluster.cli("volume", "show", name)["generation"]
+    local_cluster.wait(
+        lambda: cluster.cli("volume", "show", name),
+        lambda v: not v["turn_open"] and v["generation"] >= generation, "the turn to be over",
+    )  # fmt: skip
+    fd = os.open(path, os.O_RDWR)
+    os.pwrite(fd, b"kept" * 1024, 15 * MIB)  # it goes on working as it is
+    os.fsync(fd)
+    assert os.lseek(fd, 0, os.SEEK_END) == 16 * MIB
+    os.close(fd)
+    shown = cluster.cli("volume", "show", name)
+    assert (shown["size_bytes"], shown["mappings"][0]["device_size_bytes"]) == (48 * MIB, 16 * MIB)
+    cluster.cli("volume", "unmap", name)
+    path, size = device()
+    assert size == 48 * MIB
+    with Path(path).open("rb") as disk:
+        disk.seek(15 * MIB)
+        assert disk.read(8192) == b"kept" * 1024 + bytes(4096)
 
 
 def test_fio_verifies_random_writes_on_the_block_device(

@@ -224,6 +224,7 @@ class Mapping(Base):
     used_backend: Mapped[str] = mapped_column(default="")
     backend_reason: Mapped[str] = mapped_column(default="")
     device: Mapped[str] = mapped_column(default="")
+    device_size: Mapped[int] = mapped_column(BigInteger, default=0)
     link: Mapped[str] = mapped_column(default="")
     uri: Mapped[str] = mapped_column(default="")
     error: Mapped[str] = mapped_column(default="")

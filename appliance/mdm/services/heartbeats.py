@@ -301,6 +301,7 @@ class Heartbeats:
                 _fail_device(tx, device_id, "a client's flush or write to it failed")
         mapping.used_backend, mapping.backend_reason = report.backend, report.backend_reason
         mapping.device, mapping.link, mapping.uri = report.device, report.link, report.uri
+        mapping.device_size = report.device_size
         mapping.error = report.error or (plugin.waiting if plugin is not None else "")
         state = {"starting": "attaching"}.get(report.state, report.state)
         if report.state == "detached" and not mapping.wanted:

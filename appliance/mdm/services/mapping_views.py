@@ -40,6 +40,7 @@ def view(row: models.Mapping, volume: str, sdc: str) -> shapes.Mapping:
         "backend_reason": row.backend_reason,
         "state": row.state,
         "device": row.device,
+        "device_size_bytes": row.device_size,
         "link": row.link,
         "uri": row.uri,
         "error": row.error,

@@ -44,6 +44,26 @@ def test_grow(basalt: Basalt) -> None:
     )
 
 
+def test_a_device_that_keeps_its_old_size_is_told_of_with_what_to_do(
+    basalt: Basalt, ask: Ask
+) -> None:
+    ask("volume", "map", "data")
+    assert "still shows" not in basalt("volume", "show", "data").stdout
+    done = basalt("volume", "grow", "data", "--size", "9G")
+    assert done.stdout == "volume data is now 9 GiB thin\n"
+    assert done.stderr.splitlines() == [
+        "/dev/loop7 on sdc1 still shows 8 GiB until it is unmapped and mapped again:",
+        "basalt volume unmap data --sdc sdc1 && basalt volume map data --sdc sdc1",
+    ]
+    shown = " ".join(basalt("volume", "show", "data").stdout.split())
+    assert "Device /dev/loop7 still shows 8 GiB until it is unmapped and mapped again" in shown
+
+
+def test_a_socket_alone_has_no_size_to_keep(basalt: Basalt, ask: Ask) -> None:
+    ask("volume", "map", "data", "--backend", "none")
+    assert basalt("volume", "grow", "data", "--size", "9G").stderr == ""
+
+
 def test_show_says_where_each_copy_lies_and_where_it_is_mapped(basalt: Basalt) -> None:
     assert basalt("volume", "map", "data").exit_code == 0
     shown = basalt("volume", "show", "data").stdout

@@ -228,6 +228,7 @@ def upgrade() -> None:
         sa.Column("used_backend", sa.String(), nullable=False),
         sa.Column("backend_reason", sa.String(), nullable=False),
         sa.Column("device", sa.String(), nullable=False),
+        sa.Column("device_size", sa.BigInteger(), nullable=False),
         sa.Column("link", sa.String(), nullable=False),
         sa.Column("uri", sa.String(), nullable=False),
         sa.Column("error", sa.String(), nullable=False),
