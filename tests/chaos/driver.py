@@ -26,7 +26,7 @@ _COLUMNS = 3
 _WORKERS = 4
 
 #: An operation that was not answered for so long, with everything well, never will be.
-_STUCK_S = 60.0
+STUCK_S = 60.0
 
 
 def quiet(_line: str) -> None:
@@ -78,33 +78,29 @@ class Run:
         self._seed = seed
         self._tell = tell
         self._chance = random.Random(seed)
-        self._name = f"v-{secrets.token_hex(3)}"
+        self.name = f"v-{secrets.token_hex(3)}"
         self._record = history.History(units * MIB // history.BLOCK)
         self._workers: list[workload.Worker] = []
         self._tally = workload.Tally()
-        self._sdc = "sdc1"
-        self._path = ""
+        self.sdc = "sdc1"
         self._generation_of_workers = 0
         self._may_end = self._may_lose = self._filled = False
         self._excuses: set[str] = set()
-        on.create(self._name, units * MIB, columns=_COLUMNS, wait_limit_s=0)
-        on.map(self._name, self._sdc)
-        self._path = on.socket(self._name, self._sdc)
+        on.create(self.name, units * MIB, columns=_COLUMNS, wait_limit_s=0)
+        on.map(self.name, self.sdc)
+        self.use(self.sdc)
 
     def round(self, number: int, seconds: float, makers: list[Maker] | None = None) -> Round:
         """Faults for ``seconds``: ``makers``, or chosen by the seed. Raises Finding."""
         done = Round(number)
-        self._tally = workload.Tally()
-        self._may_end = self._may_lose = self._filled = False
-        self._excuses = set()
-        self._start_workers()
+        self.begin()
         try:
             self._suffer(done, seconds, makers)
             began = time.monotonic()
             self._stop_workers(done)
-            self._await_well(done)
+            self.await_well(done)
             done.healed_s = time.monotonic() - began
-            self._verify()
+            self.verify()
         finally:
             for worker in self._workers:
                 worker.stop()
@@ -116,13 +112,30 @@ class Run:
         self._check_logs()
         return done
 
+    def begin(self) -> None:
+        """Start the threads, and count from nothing."""
+        self._tally = workload.Tally()
+        self._may_end = self._may_lose = self._filled = False
+        self._excuses = set()
+        self._start_workers()
+
+    @property
+    def operations(self) -> int:
+        """How many were answered in this round so far."""
+        return self._tally.operations
+
+    def use(self, sdc: str) -> None:
+        """The volume is mapped to ``sdc`` from now on."""
+        self.sdc = sdc
+        self.path = self._on.socket(self.name, sdc, STUCK_S)
+
     def finish(self) -> None:
         """Unmap and delete the volume."""
-        self._on.unmap(self._name, self._sdc)
+        self._on.unmap(self.name, self.sdc)
         cluster.wait(
-            lambda: self._on.volume(self._name)["mappings"], lambda left: left == [], "unmapped"
+            lambda: self._on.volume(self.name)["mappings"], lambda left: left == [], "unmapped"
         )
-        self._on.call("delete", f"/volumes/{self._name}")
+        self._on.call("delete", f"/volumes/{self.name}")
 
     # --- faults --------------------------------------------------------------------------
 
@@ -158,8 +171,8 @@ class Run:
 
     def _make(self, left: list[Maker] | None, going_on: list[Fault]) -> Fault | None:
         if left is not None:
-            return None if going_on else left.pop(0)(self._on, self._chance, self._sdc)
-        fault = faults.choose(self._on, self._chance, self._sdc)
+            return None if going_on else left.pop(0)(self._on, self._chance, self.sdc)
+        fault = faults.choose(self._on, self._chance, self.sdc)
         taken = {name for other in going_on for name in other.hosts}
         return None if taken & fault.hosts else fault
 
@@ -177,7 +190,7 @@ class Run:
     def _spared(self, cuts: frozenset[str]) -> bool:
         """Whether every replica elsewhere is in sync, for all the MDM knows."""
         try:
-            replicas = self._on.volume(self._name)["replicas"]
+            replicas = self._on.volume(self.name)["replicas"]
         except errors.BasaltError:
             return False
         return all(r["state"] == "in_sync" for r in replicas if r["sds"] not in cuts)
@@ -193,7 +206,7 @@ class Run:
         self._workers = [
             workload.Worker(
                 f"worker-{number}",
-                self._path,
+                self.path,
                 self._record,
                 f"{self._seed}/{self._generation_of_workers}/{number}",
                 self._tally,
@@ -211,19 +224,24 @@ class Run:
         if not self._may_end:
             whys = {worker.ended for worker in self._workers}
             raise Finding(f"the mapping ended though no client was hit: {whys}")
-        if any({cluster.MDM, self._sdc} & fault.hosts for fault in going_on):
+        if any({cluster.MDM, self.sdc} & fault.hosts for fault in going_on):
             return  # there is no way to a new map yet
         self._map_again(done)
 
     def _map_again(self, done: Round) -> None:
-        for worker in self._workers:
-            worker.join(_STUCK_S)
-        self._record.abandon()
+        self.abandon_workers()
         if self._may_lose:
             self._record.lose_unsaved()
         self._remap()
         self._start_workers()
         done.remaps += 1
+
+    def abandon_workers(self) -> None:
+        """Their client is gone: what they had in flight may have happened or not."""
+        for worker in self._workers:
+            worker.join(STUCK_S)
+        self._raise_problems()
+        self._record.abandon()
 
     def _remap(self) -> None:
         """At home where the agent has begun a new incarnation itself, else anew, anywhere."""
@@ -231,32 +249,32 @@ class Run:
             self._mapping_state,
             lambda state: state in ("attached", "failed"),
             "the mapping to be attached again, or failed",
-            _STUCK_S,
+            STUCK_S,
         )
         if found == "failed" or self._chance.random() < 0.3:
-            self._on.unmap(self._name, self._sdc, force=self._chance.random() < 0.5)
+            self._on.unmap(self.name, self.sdc, force=self._chance.random() < 0.5)
             cluster.wait(
-                lambda: self._on.volume(self._name)["mappings"],
+                lambda: self._on.volume(self.name)["mappings"],
                 lambda left: left == [],
                 "the volume to be unmapped",
             )
-            self._sdc = self._chance.choice(cluster.SDCS)
-            self._on.map(self._name, self._sdc)
-        self._path = self._on.socket(self._name, self._sdc, _STUCK_S)
+            self.sdc = self._chance.choice(cluster.SDCS)
+            self._on.map(self.name, self.sdc)
+        self.use(self.sdc)
 
     def _mapping_state(self) -> str:
-        return "".join(m["state"] for m in self._on.volume(self._name)["mappings"])
+        return "".join(m["state"] for m in self._on.volume(self.name)["mappings"])
 
     def _stop_workers(self, done: Round) -> None:
         """With everything healed each operation in flight is answered, or its mapping ended."""
-        deadline = time.monotonic() + _STUCK_S
+        deadline = time.monotonic() + STUCK_S
         for worker in self._workers:
             worker.stop()
         for worker in self._workers:
             worker.join(max(0.1, deadline - time.monotonic()))
             if worker.is_alive():
                 raise Finding(
-                    f"an operation of {worker.name} was not answered in {_STUCK_S:.0f} s, though "
+                    f"an operation of {worker.name} was not answered in {STUCK_S:.0f} s, though "
                     f"everything is well again: {self._explain()}"
                 )
         self._raise_problems()
@@ -278,15 +296,15 @@ class Run:
 
     # --- the end of a round --------------------------------------------------------------
 
-    def _await_well(self, done: Round) -> None:
+    def await_well(self, done: Round) -> None:
         """Healthy, and proved: a flush that every device answered, in the generation shown."""
         for name in cluster.HOSTS:
             self._on.start(name)
-        deadline = time.monotonic() + 3 * _STUCK_S
+        deadline = time.monotonic() + 3 * STUCK_S
         while True:
-            before = self._on.wait_healthy(self._name, max(1.0, deadline - time.monotonic()))
+            before = self._on.wait_healthy(self.name, max(1.0, deadline - time.monotonic()))
             self._with_handle(self._saved)
-            after = self._on.volume(self._name)
+            after = self._on.volume(self.name)
             if (before["generation"], "healthy") == (after["generation"], after["health"]):
                 done.generation = after["generation"]
                 return
@@ -298,9 +316,9 @@ class Run:
         handle.flush()
         self._record.end_flush(start)
 
-    def _verify(self) -> None:
+    def verify(self) -> None:
         """Read and judge every block, and compare both copies of each with what was read."""
-        volume = self._on.volume(self._name)
+        volume = self._on.volume(self.name)
         copies: dict[int, list[Path]] = {}
         for replica in volume["replicas"]:
             if replica["state"] != "in_sync":
@@ -322,7 +340,7 @@ class Run:
         self._with_handle(_all)
 
     def _with_handle(self, work: Callable[[nbd.NBD], None]) -> None:
-        handle = workload.connect(self._path)
+        handle = workload.connect(self.path)
         work(handle)
         handle.shutdown()
 
@@ -339,7 +357,7 @@ class Run:
 
     def _explain(self) -> Any:
         try:
-            volume = self._on.volume(self._name)
+            volume = self._on.volume(self.name)
         except errors.BasaltError as exc:
             return exc
         return {

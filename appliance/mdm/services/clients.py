@@ -1,5 +1,5 @@
 """What the clients of a volume have to do with its copies: which lost replica each of them reaches
-again, and which of them holds a copy up (R8).
+again, and which of them holds a copy up (R8); and the end of one that people cut off.
 
 Used by ``upkeep``. What is kept in memory is told again after a restart of the MDM; a grace then
 begins anew.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from appliance.domain import health
 from appliance.mdm.db import models, unit_of_work
-from appliance.mdm.services import context, orders, reach
+from appliance.mdm.services import context, mappings, orders, reach
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +62,16 @@ class Clients:
             if tried.get(device_id) != volume.generation:
                 return False
         return True
+
+    # --- clients that people want gone ----------------------------------------------------
+
+    def let_go(self, tx: unit_of_work.Tx, volume: models.Volume) -> None:
+        """Carry out a forced unmap whose client fell silent before it did."""
+        for mapping in list(volume.mappings):
+            if mapping.wanted or not mapping.force:
+                continue
+            if reach.agent(self._ctx, mapping.sdc_id)[0] is health.Reach.DOWN:
+                mappings.cut_off(tx, volume, mapping, _sdc_name(tx, mapping.sdc_id))
 
     # --- copies held up -----------------------------------------------------------------
 

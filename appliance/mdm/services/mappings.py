@@ -84,12 +84,20 @@ def delete(
             volume.mappings.remove(row)
             tx.event("volume_unmapped", "volume", volume.id, volume.name, sdc=sdc.name)
         elif force and reach.agent(ctx, sdc.id)[0] is not health.Reach.UP:
-            _cut_off(volume, row)
-            tx.event("volume_unmapped", "volume", volume.id, volume.name, sdc=sdc.name)
+            cut_off(tx, volume, row, sdc.name)
         tx.session.flush()
         orders.touch(tx, volume.id)
         tx.poke("sdc", sdc.id)
         return view
+
+
+def cut_off(tx: unit_of_work.Tx, volume: models.Volume, row: models.Mapping, sdc: str) -> None:
+    """Without its client's word: what it wrote last is in doubt, and a turn shuts it out (R7)."""
+    for incarnation in volume.incarnations:
+        if incarnation.mapping_id == row.id and incarnation.state == "live":
+            incarnation.state = "doubt"
+    volume.mappings.remove(row)
+    tx.event("volume_unmapped", "volume", volume.id, volume.name, sdc=sdc)
 
 
 def _check(volume: models.Volume, sdc: models.Sdc) -> None:
@@ -123,14 +131,6 @@ def _find(
             return row, sdc
     name = volume_views.shown_name(volume.name)
     raise errors.NotFound(kind=f"mapping of volume '{name}' to", key=ref[:80])
-
-
-def _cut_off(volume: models.Volume, row: models.Mapping) -> None:
-    """Without its client's word: what it wrote last is in doubt, and a turn shuts it out (R7)."""
-    for incarnation in volume.incarnations:
-        if incarnation.mapping_id == row.id and incarnation.state == "live":
-            incarnation.state = "doubt"
-    volume.mappings.remove(row)
 
 
 def _ever_started(tx: unit_of_work.Tx, row: models.Mapping) -> bool:

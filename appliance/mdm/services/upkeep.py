@@ -107,6 +107,7 @@ class Upkeep:
         return grown[0] if grown else log.request_id()
 
     def _consider(self, tx: unit_of_work.Tx, volume: models.Volume) -> None:
+        self._clients.let_go(tx, volume)
         self._clients.look_after(tx, volume)
         if volume.state == "deleting":
             self._turns.forget(volume.id)

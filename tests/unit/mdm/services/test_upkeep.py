@@ -139,6 +139,28 @@ def test_force_cuts_off_a_client_that_is_not_heard(new_cluster):
     assert not cluster.sdcs[0].plugins
 
 
+def test_force_cuts_off_a_client_that_dies_before_it_obeys(new_cluster):
+    """Its host went a moment before: for the MDM it still answered when people asked."""
+    cluster = new_cluster(sdcs=2)
+    volume = cluster.mapped()
+    cluster.sdcs[0].silent = True
+    cluster.unmap(volume, force=True)
+    assert cluster.row(volume).mappings
+    cluster.until(lambda: not cluster.row(volume).mappings)
+    cluster.until(lambda: cluster.incarnations(volume) == ["retiring"])
+    cluster.map(volume, sdc=1)
+    cluster.until(lambda: bool(cluster.sdcs[1].maps))
+
+
+def test_without_force_a_silent_client_is_waited_for(cluster):
+    volume = cluster.mapped()
+    cluster.sdcs[0].silent = True
+    cluster.unmap(volume)
+    cluster.steps(100)
+    assert cluster.incarnations(volume) == ["live"]
+    assert cluster.row(volume).mappings
+
+
 def test_force_lets_a_client_that_answers_end_it(cluster):
     volume = cluster.mapped()
     cluster.unmap(volume, force=True)
