@@ -51,7 +51,7 @@ test: lint  ## Everything, with branch coverage of all processes (root)
 	rm -rf $(COVERAGE_DIR) && mkdir $(COVERAGE_DIR)
 	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_ROOT=$(CURDIR) \
 	    COVERAGE_FILE=$(COVERAGE_DIR)/data PYTHONPATH=$(CURDIR)/tests/coverage_hook \
-	    $(PYTHON) -m pytest tests/unit tests/contract tests/model tests/integration
+	    $(PYTHON) -m pytest tests/unit tests/contract tests/rules tests/model tests/integration
 	COVERAGE_ROOT=$(CURDIR) $(PYTHON) tests/coverage_gate.py $(COVERAGE_DIR)/data
 
 bench: setup  ## Measure beside stock parts, on RAM (root)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from appliance.mdm.db import migrate
+from nbd_plugin import volume
 from tests.fakes import simulated_cluster
-from tests.rules import client_rig
+from tests.rules import client_rig, copier_rig, sds_rig
 
 NewCluster = Callable[..., simulated_cluster.Cluster]
 
@@ -40,8 +41,23 @@ def cluster(new_cluster: NewCluster) -> simulated_cluster.Cluster:
 
 
 @pytest.fixture
-def clients(tmp_path: Path) -> Iterator[client_rig.Clients]:
+def clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[client_rig.Clients]:
     """Makes clients of two real data servers, x and y, each a plugin's volume in this process."""
+    monkeypatch.setattr(volume, "CLEAR_INTERVAL_S", 3600.0)  # marks are cleared when a test says
     made = client_rig.Clients(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def sds(tmp_path: Path) -> Iterator[sds_rig.Sds]:
+    made = sds_rig.Sds(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def copying(tmp_path: Path) -> Iterator[copier_rig.Copying]:
+    made = copier_rig.Copying(tmp_path)
     yield made
     made.close()

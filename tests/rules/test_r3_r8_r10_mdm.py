@@ -141,9 +141,7 @@ def test_a_copy_whose_host_rebooted_is_not_believed(cluster, broken):
     cluster.sds[1].leg(volume).copy = done
     cluster.exchange(cluster.sds[1])
     states = cluster.states(volume)
-    assert states["sds2"] == {"syncing"}, (
-        "regions that were only in the lost cache count as copied"
-    )
+    assert states["sds2"] == {"syncing"}, "regions that were only in the lost cache count as copied"
 
 
 @clause(

@@ -57,7 +57,9 @@ def test_seals_of_before_the_restart_do_not_count(cluster, broken):
     cluster.sds[0].silent = True
     cluster.steps(40)
     states = cluster.states(volume)
-    assert states["sds2"] == {"in_sync"}, "Y was dropped for X, whose seal was of before the restart"
+    assert states["sds2"] == {"in_sync"}, (
+        "Y was dropped for X, whose seal was of before the restart"
+    )
 
 
 @clause(
@@ -125,9 +127,7 @@ def test_a_client_that_is_cut_off_is_waited_for(cluster, broken):
 def test_a_client_that_died_leaves_one_keeper(cluster, broken):
     volume = cluster.mapped()
     real = generations.decide
-    broken.setattr(
-        generations, "decide", lambda turn, now: real(replace(turn, doubt=False), now)
-    )
+    broken.setattr(generations, "decide", lambda turn, now: real(replace(turn, doubt=False), now))
     cluster.sdcs[0].crash_plugins()
     cluster.until(lambda: cluster.row(volume).generation > 2)
     cluster.until(lambda: not cluster.row(volume).turn_open)
@@ -252,6 +252,4 @@ def test_the_map_without_a_replica_is_committed_before_it_is_handed_out(cluster,
     assert [leg.sds_name for leg in cluster.map_of().legs] == ["sds1"]
     cluster.restart()  # whatever it had in memory is gone: the database is the truth
     states = cluster.states(volume)
-    assert states["sds2"] == {"stale"}, (
-        "C has the map without Y, and the database still promises Y"
-    )
+    assert states["sds2"] == {"stale"}, "C has the map without Y, and the database still promises Y"
