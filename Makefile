@@ -3,7 +3,7 @@
 PYTHON := .venv/bin/python
 COVERAGE_DIR := $(CURDIR)/.coverage_data
 SOURCES := appliance nbd_plugin tests
-TESTED := tests/unit tests/contract tests/model tests/integration
+TESTED := tests/unit tests/contract tests/rules tests/model tests/integration
 
 .DEFAULT_GOAL := help
 .PHONY: help setup format lint unit check test bench demo demo-down clean

@@ -78,10 +78,12 @@ class LegServer:
         arguments: Iterable[str] = (),
         scripted: bool = False,
         tcp: bool = False,
+        holding: bool = False,
     ) -> model.Leg:
         """Start a server with new names, as a new generation does.
 
         ``scripted``: one whose flush fails while the file ``no-flush`` exists in the folder.
+        ``holding``: see ``holding_server``; what it is told is a file in the folder.
         """
         self.kill()
         self._turn += 1
@@ -92,7 +94,10 @@ class LegServer:
             (run / name).symlink_to(self.folder / target)
         sock = self.folder / f"{self._turn}.sock"
         command = ["nbdkit", "-f", "--exit-with-parent", "-t", "1", "-U", str(sock)]
-        if scripted:
+        if holding:
+            plugin = Path(__file__).with_name("holding_server.py")
+            command += ["python", str(plugin), f"dir={run}", f"folder={self.folder}"]
+        elif scripted:
             texts = {k: t.format(run=run, folder=self.folder) for k, t in _SCRIPTS.items()}
             command += ["eval", *(f"{name}={text}" for name, text in texts.items())]
         else:
