@@ -16,6 +16,8 @@ from appliance.common import errors
 
 T = TypeVar("T")
 
+_LIMIT = 1 << 63
+
 
 def to_json(value: Any) -> Any:
     """``value`` as dicts, lists, strings and numbers."""
@@ -92,6 +94,9 @@ def _need(wanted: Any, data: Any, where: str) -> Any:
     if not isinstance(data, wanted) or (isinstance(data, bool) and wanted is not bool):
         name = getattr(wanted, "__name__", "number")
         raise errors.Invalid(what=where, why=f"{str(data)[:80]!r} is not of type {name}")
+    # Nothing counted here comes near it, and no database takes more.
+    if isinstance(data, int) and not -_LIMIT <= data < _LIMIT:
+        raise errors.Invalid(what=where, why="a number beyond 64 bits")
     return data
 
 

@@ -106,6 +106,9 @@ def test_a_whole_number_is_a_float_where_one_is_wanted():
         ({"name": None}, r"^Outer\.name: 'None' is not of type str"),
         ({"name": "n", "count": "1"}, r"^Outer\.count: '1' is not of type int"),
         ({"name": "n", "count": 1.0}, r"^Outer\.count: '1\.0' is not of type int"),
+        ({"name": "n", "count": 1 << 63}, r"^Outer\.count: a number beyond 64 bits"),
+        ({"name": "n", "count": -(1 << 63) - 1}, r"^Outer\.count: a number beyond 64 bits"),
+        ({"name": "n", "count": 10**400}, r"^Outer\.count: a number beyond 64 bits"),
         ({"name": "n", "count": True}, r"^Outer\.count: 'True' is not of type int"),
         ({"name": "n", "sure": 1}, r"^Outer\.sure: '1' is not of type bool"),
         ({"name": "n", "tags": "ab"}, r"^Outer\.tags: 'ab' is not of type list"),
@@ -145,6 +148,10 @@ MESSAGES = [
     for cls in vars(module).values()
     if dataclasses.is_dataclass(cls) and cls.__module__ == module.__name__
 ]
+
+
+# What may be in a message; whole numbers of any size are put to the test after this one.
+st.register_type_strategy(int, st.integers(-(1 << 63), (1 << 63) - 1))
 
 
 @pytest.mark.parametrize("cls", MESSAGES, ids=lambda cls: cls.__name__)
