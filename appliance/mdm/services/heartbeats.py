@@ -10,15 +10,18 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import TypeVar
 
 from sqlalchemy import select
 
 from appliance.common import errors
 from appliance.mdm.db import models, unit_of_work
-from appliance.mdm.services import clients, context, devices, jobs, orders, volumes
+from appliance.mdm.services import clients, context, devices, jobs, orders, report_order, volumes
 from appliance.mdm.services.turns import Turns
 from appliance.mdm.services.upkeep import Upkeep
 from appliance.protocol import messages
+
+A = TypeVar("A", models.Sds, models.Sdc)
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +41,7 @@ class Heartbeats:
         self._clients = of_clients
         self._lock = threading.Lock()
         self._sessions: dict[str, str] = {}
-        self._order = _Order()
+        self._order = report_order.ReportOrder()
         self._devices: dict[str, tuple[float, tuple[messages.DeviceReport, ...]]] = {}
         self._mappings: dict[str, messages.MappingReport] = {}
         self._copied: dict[tuple[str, str], int] = {}
@@ -76,12 +79,7 @@ class Heartbeats:
     def _apply_sds(
         self, tx: unit_of_work.Tx, sds_id: str, beat: messages.SdsHeartbeat
     ) -> list[str]:
-        self._order.check(sds_id, beat.session, beat.sequence)
-        sds = tx.session.get(models.Sds, sds_id)
-        if sds is None:
-            raise errors.NotFound(kind="SDS", key=sds_id)
-        if (sds.boot_id, sds.version) != (beat.boot_id, beat.version):
-            sds.boot_id, sds.version = beat.boot_id, beat.version
+        sds = self._agent(tx, models.Sds, sds_id, beat)
         self._apply_devices(tx, sds_id, beat.devices)
         self._devices[sds_id] = (self._ctx.clock.monotonic(), beat.devices)
         own = set(
@@ -268,12 +266,7 @@ class Heartbeats:
         beat: messages.SdcHeartbeat,
         news: list[messages.MappingReport],
     ) -> list[str]:
-        self._order.check(sdc_id, beat.session, beat.sequence)
-        sdc = tx.session.get(models.Sdc, sdc_id)
-        if sdc is None:
-            raise errors.NotFound(kind="SDC", key=sdc_id)
-        if (sdc.boot_id, sdc.version) != (beat.boot_id, beat.version):
-            sdc.boot_id, sdc.version = beat.boot_id, beat.version
+        self._agent(tx, models.Sdc, sdc_id, beat)
         touched = []
         for report in news:
             mapping = tx.session.get(models.Mapping, report.mapping_id)
@@ -356,6 +349,22 @@ class Heartbeats:
 
     # --- both -------------------------------------------------------------------------
 
+    def _agent(
+        self,
+        tx: unit_of_work.Tx,
+        model: type[A],
+        ident: str,
+        beat: messages.SdsHeartbeat | messages.SdcHeartbeat,
+    ) -> A:
+        """Who says ``beat``. Raises errors.StaleOrder if it is overtaken, errors.NotFound."""
+        self._order.check(ident, beat.session, beat.sequence)
+        row = tx.session.get(model, ident)
+        if row is None:
+            raise errors.NotFound(kind=model.__name__.upper(), key=ident)
+        if (row.boot_id, row.version) != (beat.boot_id, beat.version):
+            row.boot_id, row.version = beat.boot_id, beat.version
+        return row
+
     def _write(self, actor: str, apply: Callable[[unit_of_work.Tx], list[str]]) -> bool:
         """Apply a report and look after the volumes concerned. False if nothing can be written."""
         touched: list[str] = []
@@ -367,25 +376,6 @@ class Heartbeats:
             logger.warning("report_not_kept agent=%s why=%s", actor, exc)
             return False
         return True
-
-
-class _Order:
-    """Refuses a report that was made before one already taken. Used under the write lock."""
-
-    def __init__(self) -> None:
-        self._newest: dict[str, tuple[str, int]] = {}
-        self._over: dict[str, set[str]] = {}
-
-    def check(self, ident: str, session: str, sequence: int) -> None:
-        """Raises errors.StaleOrder."""
-        known, last = self._newest.get(ident, (session, sequence))
-        if session in self._over.get(ident, ()) or (session == known and sequence < last):
-            raise errors.StaleOrder(
-                what="report", got=f"{session}/{sequence}", have=f"{known}/{last}"
-            )
-        if session != known:
-            self._over.setdefault(ident, set()).add(known)
-        self._newest[ident] = (session, sequence)
 
 
 def _without_stats(report: messages.MappingReport) -> messages.MappingReport:

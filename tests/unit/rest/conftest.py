@@ -1,5 +1,6 @@
 """A small application behind a real server, for the tests of the HTTP layer."""
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 
@@ -87,5 +88,19 @@ def connect() -> Iterator[Callable[..., client.Client]]:
         return made[-1]
 
     yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def raw(serving):
+    """Opens plain connections to the server."""
+    made = []
+
+    def connect() -> socket.socket:
+        made.append(socket.create_connection(("127.0.0.1", serving.port), timeout=20))
+        return made[-1]
+
+    yield connect
     for each in made:
         each.close()
