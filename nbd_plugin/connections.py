@@ -2,7 +2,7 @@
 
 A request has a connection to itself while it runs, so nothing is multiplexed and a connection
 that did not finish everything is thrown away, never reused. ``close`` shuts every socket at once:
-whoever waits in libnbd wakes with an error.
+whoever waits on one wakes with an error.
 """
 
 import collections
@@ -15,13 +15,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import nbd
 
 from appliance.common import clock as clocks
 from appliance.domain import model
-from nbd_plugin import failures
+from nbd_plugin import failures, lanes
 
 #: A TCP connection or NBD handshake that takes longer has failed: unless the pulse of
 #: its leg goes on, for slowness is not death. Seconds.
@@ -40,6 +40,8 @@ _TCP_USER_TIMEOUT_MS = 10_000
 #: Whether a connection begun ``waited_s`` seconds ago is still waited for.
 Patience = Callable[[float], bool]
 
+C = TypeVar("C", "Connection", lanes.Lane)
+
 
 class Connection:
     """One NBD connection. ``nbd`` is libnbd's handle; only one thread uses it at a time."""
@@ -48,32 +50,10 @@ class Connection:
 
     def __init__(self, leg: model.Leg, export: str, patient: Patience) -> None:
         """Connect and shake hands, for as long as ``patient``. Raises failures.LegDied."""
-        sock = _connect(leg, patient)
-        self._sock = sock
+        self._sock = _connect(leg, patient)
         # A descriptor closed between two threads' calls could be another connection's by then.
         self._releasing = threading.Lock()
-        handle = nbd.NBD()
-        handle.set_export_name(export)
-        handle.add_meta_context(nbd.CONTEXT_BASE_ALLOCATION)
-        # Bounds are checked once, by the volume; libnbd need not repeat it for each request.
-        handle.set_strict_mode(0)
-        handle.set_pread_initialize(False)
-        self.nbd = handle
-        try:
-            handle.aio_connect_socket(os.dup(sock.fileno()))
-            began = time.monotonic()
-            while handle.aio_is_connecting():
-                if not patient(time.monotonic() - began):
-                    raise failures.LegDied(device=leg.device_id, why="the handshake took too long")
-                handle.poll(int(_LOOK_S * 1000))
-            if not handle.aio_is_ready():
-                raise failures.LegDied(device=leg.device_id, why="the handshake failed")
-        except nbd.Error as exc:
-            sock.close()
-            raise failures.LegDied(device=leg.device_id, why=exc.string) from exc
-        except failures.LegDied:
-            sock.close()
-            raise
+        self.nbd = _shake_hands(leg, export, self._sock, patient, structured=True)
 
     def alive(self) -> bool:
         return not (self.nbd.aio_is_dead() or self.nbd.aio_is_closed())
@@ -94,6 +74,8 @@ class Connection:
             finally:
                 self._sock.close()
 
+    close = release
+
 
 class LegPool:
     """Connections to one leg, handed out one to a request.
@@ -113,7 +95,8 @@ class LegPool:
         self.pulse_s = float("-inf")
         self.closed = False
         self._idle: collections.deque[Connection] = collections.deque()
-        self._all: set[Connection] = set()
+        self._idle_lanes: collections.deque[lanes.Lane] = collections.deque()
+        self._all: set[Connection | lanes.Lane] = set()
         self._lock = threading.Lock()
 
     def take(self) -> Connection:
@@ -125,9 +108,19 @@ class LegPool:
 
     def connect(self, export: str) -> Connection:
         """A connection to ``export`` that lives no longer than the pool."""
+        return self._made(lambda: Connection(self.leg, export, self._patient))
+
+    def take_lane(self) -> lanes.Lane:
+        """An idle lane, or a new one. Raises failures.LegDied."""
+        try:
+            return self._idle_lanes.popleft()
+        except IndexError:
+            return self._made(lambda: _lane(self.leg, self._patient))
+
+    def _made(self, make: Callable[[], C]) -> C:
         self._check_open()
         try:
-            connection = Connection(self.leg, export, self._patient)
+            connection = make()
         except failures.LegDied:
             self._check_open()  # then that is why
             raise
@@ -135,7 +128,7 @@ class LegPool:
             try:
                 self._check_open()
             except failures.LegDied:
-                connection.release()
+                connection.close()
                 raise
             self._all.add(connection)
         return connection
@@ -155,11 +148,17 @@ class LegPool:
         """Give back a connection on which everything was answered."""
         self._idle.appendleft(connection)
 
-    def discard(self, connection: Connection) -> None:
+    def put_lane(self, lane: lanes.Lane) -> None:
+        """Give back a lane on which everything was answered."""
+        self._idle_lanes.appendleft(lane)
+        if self.closed:
+            self._close_idle_lanes()
+
+    def discard(self, connection: Connection | lanes.Lane) -> None:
         """Throw away a connection that failed, or on which something is still in flight."""
         with self._lock:
             self._all.discard(connection)
-        connection.release()
+        connection.close()
 
     def close(self) -> None:
         """End the leg's generation for this client: nothing more is sent, every waiter wakes."""
@@ -168,6 +167,13 @@ class LegPool:
             connections = list(self._all)
         for connection in connections:
             connection.release()
+        self._close_idle_lanes()
+
+    def _close_idle_lanes(self) -> None:
+        """Those in use are closed by their users."""
+        with contextlib.suppress(IndexError):
+            while True:
+                self.discard(self._idle_lanes.popleft())
 
     def failure(self, connection: Connection, command: str, exc: nbd.Error) -> Exception:
         """What ``exc`` means: the server refused, or the connection is gone."""
@@ -176,6 +182,47 @@ class LegPool:
             number = exc.errnum or errno.EIO
             return failures.LegRefused(self.device_id, command, number, exc.string)
         return failures.LegDied(device=self.device_id, why=exc.string)
+
+
+def _lane(leg: model.Leg, patient: Patience) -> lanes.Lane:
+    """Connect and shake hands. Raises failures.LegDied."""
+    sock = _connect(leg, patient)
+    _shake_hands(leg, leg.data_export, sock, patient, structured=False)
+    sock.setblocking(True)  # libnbd's own descriptor is gone by now
+    return lanes.Lane(leg.device_id, sock)
+
+
+def _shake_hands(
+    leg: model.Leg, export: str, sock: socket.socket, patient: Patience, structured: bool
+) -> nbd.NBD:
+    """Libnbd's handle, ready for commands; ``sock`` is closed if that fails (failures.LegDied).
+
+    ``structured`` replies cost a call more at both ends for each read; block status needs them.
+    """
+    handle = nbd.NBD()
+    handle.set_export_name(export)
+    if structured:
+        handle.add_meta_context(nbd.CONTEXT_BASE_ALLOCATION)
+    handle.set_request_structured_replies(structured)
+    # Bounds are checked once, by the volume; libnbd need not repeat it for each request.
+    handle.set_strict_mode(0)
+    handle.set_pread_initialize(False)
+    try:
+        handle.aio_connect_socket(os.dup(sock.fileno()))
+        began = time.monotonic()
+        while handle.aio_is_connecting():
+            if not patient(time.monotonic() - began):
+                raise failures.LegDied(device=leg.device_id, why="the handshake took too long")
+            handle.poll(int(_LOOK_S * 1000))
+        if not handle.aio_is_ready():
+            raise failures.LegDied(device=leg.device_id, why="the handshake failed")
+    except nbd.Error as exc:
+        sock.close()
+        raise failures.LegDied(device=leg.device_id, why=exc.string) from exc
+    except failures.LegDied:
+        sock.close()
+        raise
+    return handle
 
 
 def _connect(leg: model.Leg, patient: Patience) -> socket.socket:

@@ -66,7 +66,7 @@ class Epoch:
             return
 
         def first(pool: connections.LegPool) -> None:
-            pool.put(pool.take())
+            pool.put_lane(pool.take_lane())
 
         with futures.ThreadPoolExecutor(len(pools), "basalt-open") as executor:
             tried = {executor.submit(first, pool): pool for pool in pools}
