@@ -82,6 +82,8 @@ def _details(item: dict[str, Any]) -> list[tuple[str, object]]:
         ("Subject", f"{item['subject_kind']} {item['subject']}"),
         ("State", item["state"]),
         ("Progress", amount if total else ""),
+        ("Rate", f"{output.size(item['rate_bytes_s'])}/s" if item["rate_bytes_s"] else ""),
+        ("Left", "" if item["left_s"] is None else f"about {item['left_s']:.0f} s"),
         ("Detail", item["detail"]),
         ("Started", output.moment(item["started_at"])),
         ("Finished", output.moment(item["finished_at"]) if item["finished_at"] else ""),

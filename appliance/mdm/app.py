@@ -14,6 +14,7 @@ from appliance.domain import health
 from appliance.mdm import config, routes
 from appliance.mdm.db import engine, migrate, unit_of_work
 from appliance.mdm.loops import pruning
+from appliance.mdm.loops import relocation as relocation_rounds
 from appliance.mdm.loops import turns as turn_rounds
 from appliance.mdm.resources import guard
 from appliance.mdm.services import (
@@ -27,6 +28,7 @@ from appliance.mdm.services import (
     poker,
     reach,
     recovery,
+    relocation,
     tokens,
     turns,
     upkeep,
@@ -94,7 +96,8 @@ class Mdm:
         held_recovery = recovery.Recovery(ctx, open_turns, care)
         rounds = turn_rounds.TurnRounds(ctx, open_turns, care)
         self.loop = daemon.Loop("turns", turn_rounds.INTERVAL_S, rounds.run_once)
-        for loop in (self.loop, pruning.loop(ctx)):
+        moving = relocation_rounds.loop(relocation.Relocation(ctx, open_turns, care))
+        for loop in (self.loop, moving, pruning.loop(ctx)):
             loop.start()
             cleanup.callback(loop.stop)
         application = rest_app.create(extra=[guard.Guard(authenticator)], quiet=routes.QUIET)

@@ -112,6 +112,14 @@ class Rename(Change):
     name: Name | None = None
 
 
+class DomainChange(Change):
+    """``rebuild_delay_s``: how long a device may stay away before its replicas are made
+    elsewhere."""
+
+    name: Name | None = None
+    rebuild_delay_s: Seconds | None = None
+
+
 class NewFaultSet(body.Body):
     name: Name
     domain: Ref

@@ -46,7 +46,7 @@ def table(
     """All routes. ``address``: host and port this MDM is reached at, once it is."""
     whole = cluster.Cluster(ctx, address)
     routes = [
-        *_noun(domains.Domains(ctx), "domains", "Domain", shapes.Domain, bodies.Rename,
+        *_noun(domains.Domains(ctx), "domains", "Domain", shapes.Domain, bodies.DomainChange,
                bodies.NewDomain, (_Taken,)),
         *_noun(fault_sets.FaultSets(ctx), "fault-sets", "FaultSet", shapes.FaultSet, bodies.Rename,
                bodies.NewFaultSet, (_Taken, errors.NotFound)),

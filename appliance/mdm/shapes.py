@@ -11,6 +11,7 @@ from typing_extensions import TypedDict  # pydantic wants this one before Python
 class Domain(TypedDict):
     id: str
     name: str
+    rebuild_delay_s: float
     created_at: float
 
 
@@ -168,6 +169,8 @@ class Recovery(TypedDict):
 
 
 class Job(TypedDict):
+    """``rate_bytes_s``: lately; ``left_s``: what is left at that rate, null if nobody can say."""
+
     id: str
     kind: str
     subject_kind: str
@@ -177,6 +180,8 @@ class Job(TypedDict):
     done_bytes: int
     total_bytes: int
     percent: float | None
+    rate_bytes_s: int
+    left_s: float | None
     detail: str
     request_id: str
     started_at: float

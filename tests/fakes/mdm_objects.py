@@ -129,6 +129,8 @@ _JOB: dict[str, Any] = {
     "done_bytes": 43 * _GIB,
     "total_bytes": 100 * _GIB,
     "percent": 43.0,
+    "rate_bytes_s": _GIB,
+    "left_s": 57.0,
     "detail": "",
     "request_id": "4f2a",
     "started_at": _AT,
@@ -179,7 +181,7 @@ _SDC: dict[str, Any] = {
     "created_at": _AT,
 }
 
-_DOMAIN = {"id": _id(0xA0), "name": "default", "created_at": _AT}
+_DOMAIN = {"id": _id(0xA0), "name": "default", "rebuild_delay_s": 600.0, "created_at": _AT}
 _FAULT_SET = {"id": _id(0xF1), "name": "fs1", "domain": "default", "domain_id": _id(0xA0)}
 _TOKEN = {"id": _id(0x20), "name": "admin", "role": "administrator", "created_at": _AT}
 _BACKUP = {"path": "/var/lib/basalt/mdm/backups/a.db", "size_bytes": 98304, "created_at": _AT}

@@ -35,9 +35,12 @@ class Cluster(Base):
 
 
 class Domain(Base):
+    """``rebuild_delay_s``: replicas on devices that stay away for longer are made elsewhere."""
+
     __tablename__ = "domains"
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
+    rebuild_delay_s: Mapped[float] = mapped_column(default=600.0)
     created_at: Mapped[float]
 
 
@@ -50,7 +53,8 @@ class FaultSet(Base):
 
 
 class Sds(Base):
-    """``state``: normal, maintenance, removing. Without a fault set an SDS is one by itself."""
+    """``state``: normal, maintenance, evacuating, removing. Without a fault set an SDS is one by
+    itself."""
 
     __tablename__ = "sds"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -83,7 +87,8 @@ class Pool(Base):
 
 
 class Device(Base):
-    """``state``: adding, ok, failed, missing, refused, removing."""
+    """``state``: adding, ok, failed, missing, refused, removing. ``draining``: its replicas move
+    away, after which it is removed. ``absent_since``: since when it is not to be had."""
 
     __tablename__ = "devices"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -96,6 +101,8 @@ class Device(Base):
     limit_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     capacity_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     free_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    draining: Mapped[bool] = mapped_column(default=False)
+    absent_since: Mapped[float | None]
     created_at: Mapped[float]
     sds: Mapped[Sds] = relationship()
     __table_args__ = (UniqueConstraint("sds_id", "path"),)
@@ -118,7 +125,8 @@ class Volume(Base):
     """``state``: allocating (thick, not yet reserved), ready, deleting.
 
     ``turn_open`` is committed before any agent hears of ``generation``, so that an MDM that
-    restarts knows to begin the turn anew (R4).
+    restarts knows to begin the turn anew (R4). ``stuck`` says why a replica that should move or be
+    made anew has nowhere to go.
     """
 
     __tablename__ = "volumes"
@@ -136,6 +144,7 @@ class Volume(Base):
     map_version: Mapped[int] = mapped_column(BigInteger, default=1)
     turn_open: Mapped[bool] = mapped_column(default=False, index=True)
     lost_generation: Mapped[int] = mapped_column(BigInteger, default=0)
+    stuck: Mapped[str] = mapped_column(default="")
     created_at: Mapped[float]
     replicas: Mapped[list["Replica"]] = relationship(
         order_by="Replica.column, Replica.slot", cascade="all, delete-orphan"
@@ -143,11 +152,13 @@ class Volume(Base):
     legs: Mapped[list["VolumeLeg"]] = relationship(cascade="all, delete-orphan")
     mappings: Mapped[list["Mapping"]] = relationship(cascade="all, delete-orphan")
     incarnations: Mapped[list["Incarnation"]] = relationship(cascade="all, delete-orphan")
+    moves: Mapped[list["Move"]] = relationship(order_by="Move.column", cascade="all, delete-orphan")
 
 
 class Replica(Base):
-    """One of ``ncols * 2`` entries of a volume's map. ``state`` is a domain.model.ReplicaState.
+    """One of ``ncols * 2`` entries of a volume's map; a column that moves has a third.
 
+    ``state`` is a domain.model.ReplicaState.
     ``full_copy``: the next copy takes everything, not the marked regions only (R8).
     """
 
@@ -158,6 +169,25 @@ class Replica(Base):
     device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"), index=True)
     state: Mapped[str]
     full_copy: Mapped[bool] = mapped_column(default=False)
+
+
+class Move(Base):
+    """A column's replica on its way from one device to another, by way of a third copy.
+
+    The one on ``to_device_id`` leaves again if ``cancelled``; else the one on ``from_device_id``
+    does, once that is in sync. ``job_id`` is the job whose ``total_bytes`` it has part of.
+    """
+
+    __tablename__ = "moves"
+    volume_id: Mapped[str] = mapped_column(ForeignKey("volumes.id"), primary_key=True)
+    column: Mapped[int] = mapped_column(primary_key=True)
+    from_device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"), index=True)
+    to_device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"), index=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    total_bytes: Mapped[int] = mapped_column(BigInteger)
+    done_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    expected_bytes: Mapped[int] = mapped_column(BigInteger)
+    cancelled: Mapped[bool] = mapped_column(default=False)
 
 
 class VolumeLeg(Base):
@@ -251,7 +281,11 @@ class Incarnation(Base):
 
 
 class Job(Base):
-    """Long work with progress. ``state``: running, done, failed, cancelled."""
+    """Long work with progress. ``state``: running, done, failed, cancelled.
+
+    ``moved_bytes`` are of the moves that are over; ``rate`` is in bytes a second, measured since
+    ``rate_at``, when ``rate_bytes`` were done.
+    """
 
     __tablename__ = "jobs"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -262,6 +296,10 @@ class Job(Base):
     state: Mapped[str] = mapped_column(default="running", index=True)
     done_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     total_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    moved_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    rate: Mapped[float] = mapped_column(default=0.0)
+    rate_at: Mapped[float] = mapped_column(default=0.0)
+    rate_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     detail: Mapped[str] = mapped_column(default="")
     request_id: Mapped[str]
     started_at: Mapped[float]

@@ -160,8 +160,9 @@ def _check_unused(tx: unit_of_work.Tx, row: models.Device) -> None:
 
 def _drop(tx: unit_of_work.Tx, row: models.Device) -> None:
     """Delete the row with what is left of deleted volumes on it."""
-    for model in (models.Replica, models.VolumeLeg):
-        tx.session.execute(sqlalchemy.delete(model).where(model.device_id == row.id))
+    ends = (models.Move.from_device_id, models.Move.to_device_id)
+    for column in (models.Replica.device_id, models.VolumeLeg.device_id, *ends):
+        tx.session.execute(sqlalchemy.delete(column.class_).where(column == row.id))
     empty = (
         select(models.Volume)
         .where(models.Volume.state == "deleting")

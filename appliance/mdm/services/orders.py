@@ -19,6 +19,7 @@ _WHOLE = (
     orm.selectinload(models.Volume.legs),
     orm.selectinload(models.Volume.mappings),
     orm.selectinload(models.Volume.incarnations),
+    orm.selectinload(models.Volume.moves),
 )
 
 
@@ -149,7 +150,7 @@ def _copy_order(
     for row in own:
         if row.state != "syncing":
             continue
-        source = next(r for r in volume.replicas if r.column == row.column and r.state == "in_sync")
+        source = source_of(volume, row.column)
         source_leg = next(other for other in volume.legs if other.device_id == source.device_id)
         columns.append(
             messages.ColumnCopy(
@@ -174,6 +175,13 @@ def _copy_order(
                 )
             )
     return messages.CopyOrder(volume.generation, tuple(columns), tuple(clients))
+
+
+def source_of(volume: models.Volume, column: int) -> models.Replica:
+    """The replica that copies of the column are made from: another one for the next column, so
+    that many sources share the work."""
+    found = [r for r in volume.replicas if r.column == column and r.state == "in_sync"]
+    return found[column % len(found)]
 
 
 # --- SDC ----------------------------------------------------------------------------------
@@ -234,7 +242,7 @@ def _probes(
     written = {leg.device_id for leg in written_legs(volume)}
     found = []
     for leg in volume.legs:
-        if leg.device_id in written:
+        if leg.device_id in written or leg.deleting:
             continue
         sds = places[leg.device_id]
         served = leg.serving and leg.generation == volume.generation
