@@ -40,7 +40,7 @@ def show(session: Session, ref: str) -> None:
 
 
 @domain.command("set")
-@click.argument("ref", type=_REF)
+@click.argument("ref", type=command.Ref("domains"))
 @click.option("--rebuild-delay", "rebuild_delay_s", type=click.FloatRange(min=0), required=True,
               metavar="SECONDS", help="How long an SDS may stay away before its replicas are made "
               "elsewhere.")  # fmt: skip

@@ -62,6 +62,15 @@ def wait(session: Session, ref: str, limit_s: float) -> None:
         raise errors.Conflict(why=f"job {ref} {item['state']}: {item['detail']}")
 
 
+@job.command()
+@click.argument("ref", type=_REF, metavar="ID")
+@click.pass_obj
+def cancel(session: Session, ref: str) -> None:
+    """Stop a job that moves replicas; what has moved already stays where it is."""
+    item = session.delete("jobs", ref)
+    output.changed(session.json, item, f"job {ref} stops")
+
+
 def _row(item: dict[str, Any]) -> tuple[object, ...]:
     return (
         item["id"],

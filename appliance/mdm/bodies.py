@@ -226,6 +226,16 @@ class EventPage(body.Query):
     kind: Annotated[str, Field(min_length=1, max_length=63)] | None = None
 
 
+class SdsRemoval(body.Query):
+    """``evacuate``: move what it holds elsewhere first, though it answers."""
+
+    evacuate: bool = False
+
+
+class Nothing(body.Body):
+    """An order that needs no more than its path."""
+
+
 class Force(body.Query):
     """``force``: do not wait for an agent that may be gone for good."""
 

@@ -52,6 +52,7 @@ class Device(TypedDict):
     state: str
     reason: str
     reach: str
+    draining: bool
     limit_bytes: int
     capacity_bytes: int
     free_bytes: int

@@ -135,7 +135,7 @@ class Replica:
                 continue
             if runs == 0:
                 return offset
-            durable.punch_hole(fd, offset, length)
+            allocation.punch_hole(fd, offset, length)
             runs -= 1
         return volume.size
 

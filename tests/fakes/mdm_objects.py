@@ -22,6 +22,7 @@ def _device(number: int, sds: int) -> dict[str, Any]:
         "state": "ok",
         "reason": "",
         "reach": "down" if sds == 2 else "up",
+        "draining": False,
         "limit_bytes": 0,
         "capacity_bytes": 100 * _GIB,
         "free_bytes": 90 * _GIB,

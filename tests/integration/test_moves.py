@@ -44,3 +44,50 @@ def test_an_sds_that_is_gone_for_good_is_replaced_and_no_byte_is_lost(
     )
     used = copies.used_bytes(cluster, ident)
     assert used <= 2 * SIZE + (1 << 20)
+
+
+def test_an_sds_is_evacuated_and_removed_under_load_and_keeps_nothing(
+    make_cluster: MakeCluster,
+) -> None:
+    cluster = make_cluster(sds=4)
+    writer = start_writer(cluster, "v")
+    ident = cluster.cli("volume", "show", "v")["id"]
+    cluster.cli("sds", "evacuate", "sds2")
+    assert _job(cluster, "evacuate")["state"] == "done"
+    writer.go_on(100)
+    assert _holders(cluster, "v") == {"sds1", "sds3", "sds4"}
+    emptied = next(path for path in cluster.device_dirs if "sds2" in str(path))
+    folder = emptied / "volumes" / ident
+    local_cluster.wait(folder.exists, lambda there: not there, "its files to go")
+    (device,) = (d["id"] for d in cluster.cli("device", "list") if d["sds"] == "sds3")
+    cluster.cli("sds", "evacuate", "sds2", "--undo")
+    cluster.cli("device", "remove", device)
+    assert _job(cluster, "device_remove")["state"] == "done"
+    writer.go_on(100)
+    writer.stop()
+    assert _holders(cluster, "v") == {"sds1", "sds2", "sds4"}
+    assert read_all(cluster, "v") == writer.expected
+    copies.check_equal(cluster, cluster.cli("volume", "show", "v"), bytes(writer.expected))
+    assert writer.longest_s < 5.0
+
+
+def test_maintenance_is_a_round_trip_with_a_delta(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster()
+    cluster.cli("domain", "set", "default", "--rebuild-delay", "0")
+    writer = start_writer(cluster, "v")
+    cluster.cli("sds", "maintenance", "enter", "sds2")
+    local_cluster.wait(
+        lambda: cluster.cli("volume", "show", "v"),
+        lambda v: {r["state"] for r in v["replicas"] if r["sds"] == "sds2"} == {"stale"},
+        "sds2 to be out of the map",
+    )
+    cluster.kill_sds(2)
+    writer.go_on(200)
+    assert not [j for j in cluster.cli("job", "list") if j["kind"] == "rebuild"]
+    assert {p["severity"] for p in cluster.cli("status")["problems"]} <= {"info", "warning"}
+    cluster.start_sds(2)
+    cluster.cli("sds", "maintenance", "exit", "sds2")
+    cluster.wait_healthy("v")
+    writer.stop()
+    assert _holders(cluster, "v") == {"sds1", "sds2", "sds3"}
+    copies.check_equal(cluster, cluster.cli("volume", "show", "v"), bytes(writer.expected))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from sqlalchemy import exists, func, select
 
 from appliance.mdm.db import models, unit_of_work
-from appliance.mdm.services import jobs, relocation_view, vacating
+from appliance.mdm.services import context, jobs, relocation_view, vacating, withdrawal
 
 #: Kinds of jobs that are done by moves of replicas.
 KINDS = ("rebuild", "evacuate", "device_remove", "sds_remove")
@@ -42,6 +42,7 @@ def wants(tx: unit_of_work.Tx, move: models.Move) -> bool:
 
 
 def account(
+    ctx: context.Context,
     tx: unit_of_work.Tx,
     sites: Mapping[str, vacating.Site],
     held: Iterable[relocation_view.Held],
@@ -60,7 +61,8 @@ def account(
         if cause is not None and (one.volume_id, one.column, one.device_id) not in begun:
             left[cause] += one.nominal_bytes
             columns[cause] += 1
-    causes = {site.cause for site in sites.values() if site.cause is not None}
+    causes = vacating.wishes(tx)
+    causes |= {site.cause for site in sites.values() if site.cause is not None}
     for cause in columns:
         of(tx, cause)
     for cause, job in _running(tx).items():
@@ -72,6 +74,8 @@ def account(
             jobs.end(tx, job, "cancelled", why)
         elif cause in causes and cause.kind in ("rebuild", "evacuate"):
             jobs.end(tx, job, "done")
+        elif cause in causes:
+            withdrawal.end(ctx, tx, job)
 
 
 def _known(cause: vacating.Cause, sites: Mapping[str, vacating.Site]) -> bool:

@@ -61,7 +61,7 @@ class Relocation:
         touched += self._review(tx, sites)
         touched += self._begin(tx, sites, held)
         tx.session.flush()
-        move_jobs.account(tx, sites, held)
+        move_jobs.account(self._ctx, tx, sites, held)
         self._upkeep.consider_all(tx, touched)
 
     # --- moves that go on -----------------------------------------------------------------

@@ -45,7 +45,7 @@ class Blame:
 @dataclass(frozen=True, slots=True)
 class _Look:
     """Devices of a volume: those that answer and work, those known not to, those that failed, and
-    those without room for writes.
+    those without room for writes. ``resting``: their SDS is in maintenance.
 
     A device whose SDS is not heard of yet, after a start of the MDM, is neither up nor down.
     """
@@ -54,6 +54,7 @@ class _Look:
     down: set[str]
     failed: set[str]
     full: set[str]
+    resting: set[str]
 
 
 class Upkeep:
@@ -144,7 +145,7 @@ class Upkeep:
         self, tx: unit_of_work.Tx, volume: models.Volume, reason: str, look: "_Look"
     ) -> None:
         blame = self._blames.pop(volume.id, None)
-        drop = set(look.failed)
+        drop = look.failed | look.resting
         if blame is not None and blame.generation == volume.generation:
             drop |= blame.out | self._turns.suspects_to_drop(tx, volume, blame.suspects)
             for device_id in blame.full:
@@ -169,6 +170,8 @@ class Upkeep:
                     return "a data server ended"
                 if leg.device_id in look.down:
                     return "an SDS does not answer, or its device failed or lost its files"
+            if _may_rest(volume, look):
+                return "an SDS is in maintenance"
         if self._joinable(volume, look):
             return "a replica came, or came back"
         if moves.ready(volume, look.up):
@@ -188,7 +191,11 @@ class Upkeep:
             if replica.state == "stale" and (replica.column, replica.device_id) not in leaving
         }
         full = {d for d in look.full if (volume.id, d) in self._left_full}
-        rested = {d for d in (stale & look.up) - full if self._turns.may_rejoin(volume.id, d)}
+        rested = {
+            d
+            for d in (stale & look.up) - full - look.resting
+            if self._turns.may_rejoin(volume.id, d)
+        }
         used = {
             leg.device_id for leg in orders.written_legs(volume)
         }  # by clients, for another column
@@ -202,24 +209,28 @@ class Upkeep:
                 models.Device.state,
                 models.Device.capacity_bytes,
                 models.Device.free_bytes,
-            ).where(models.Device.id.in_([leg.device_id for leg in volume.legs]))
+                models.Sds.state,
+            )
+            .join(models.Sds, models.Sds.id == models.Device.sds_id)
+            .where(models.Device.id.in_([leg.device_id for leg in volume.legs]))
         ).all()
         emptied = orders.emptied(volume)
         reach = {
             device_id: self._reach_of(sds_id)
             if state in _USABLE and device_id not in emptied
             else health.Reach.DOWN
-            for device_id, sds_id, state, _, _ in rows
+            for device_id, sds_id, state, *_ in rows
         }
         return _Look(
             up={d for d, found in reach.items() if found is health.Reach.UP},
             down={d for d, found in reach.items() if found is health.Reach.DOWN},
-            failed={d for d, _, state, _, _ in rows if state == "failed"},
+            failed={d for d, _, state, *_ in rows if state == "failed"},
             full={
                 d
-                for d, _, _, capacity, free in rows
+                for d, _, _, capacity, free, _ in rows
                 if free < min(_ROOM_BYTES, capacity // _ROOM_SHARE)
             },
+            resting={d for d, *_, sds_state in rows if sds_state == "maintenance"},
         )
 
     # --- between turns ------------------------------------------------------------------
@@ -288,6 +299,21 @@ def _doubtful(volume: models.Volume) -> str:
     if any(incarnation.state == "doubt" for incarnation in volume.incarnations):
         return "a client ended uncleanly"
     return ""
+
+
+def _may_rest(volume: models.Volume, look: _Look) -> bool:
+    """Whether a turn now would take a replica of an SDS in maintenance out of the map."""
+    good = {
+        (r.column, r.device_id)
+        for r in volume.replicas
+        if r.state == "in_sync" and r.device_id in look.up - look.resting
+    }
+    return any(
+        r.state != "stale"
+        and r.device_id in look.resting
+        and any(column == r.column for column, _ in good)
+        for r in volume.replicas
+    )
 
 
 def _begin_anew(volume: models.Volume, found: OpenTurn) -> str:

@@ -83,6 +83,16 @@ def look(ctx: context.Context, tx: unit_of_work.Tx, absences: Absences) -> dict[
     return found
 
 
+def wishes(tx: unit_of_work.Tx) -> set[Cause]:
+    """What people ordered of whole SDSs, whether they have devices or not."""
+    kinds = {"evacuating": "evacuate", "removing": "sds_remove"}
+    query = select(models.Sds.id, models.Sds.name, models.Sds.state)
+    return {
+        Cause(kinds[state], "sds", ident, name)
+        for ident, name, state in tx.session.execute(query.where(models.Sds.state.in_(kinds)))
+    }
+
+
 def note(tx: unit_of_work.Tx, sites: Mapping[str, Site]) -> None:
     """Let the database know since when devices are away."""
     for site in sites.values():
@@ -130,6 +140,7 @@ _QUERY = (
 
 def _site(row: Any, agent: health.Reach, absences: Absences) -> Site:
     away = agent is health.Reach.DOWN or row.state in ("missing", "refused")
+    away = away and row.sds_state != "maintenance"  # that is meant
     noted = row.absent_since
     if agent is health.Reach.UNKNOWN:
         away_s = None if noted is None else 0.0  # too early to say: as it was

@@ -162,12 +162,14 @@ def _flaws(
     replicas: Iterable[tuple[int, str, str]], places: Mapping[str, reach.Place]
 ) -> list[health.Flaw]:
     return [
-        health.Flaw(
-            column, model.ReplicaState(state), places[device].reach, places[device].sds_name
-        )
+        health.Flaw(column, model.ReplicaState(state), places[device].reach, _where(places[device]))
         for column, state, device in replicas
         if state != _IN_SYNC.value or places[device].reach is not health.Reach.UP
     ]
+
+
+def _where(place: reach.Place) -> str:
+    return f"{place.sds_name} (in maintenance)" if place.resting else place.sds_name
 
 
 def _summary(

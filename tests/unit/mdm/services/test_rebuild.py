@@ -3,7 +3,8 @@
 import pytest
 
 from appliance.mdm import bodies
-from appliance.mdm.services import domains, jobs, overview, volume_views
+from appliance.mdm.services import domains, overview, volume_views
+from tests.unit.mdm.services import moving
 
 DELAY_S = 600.0
 
@@ -38,14 +39,6 @@ def _copy_all(cluster, volume):
     raise TimeoutError(str(cluster.states(volume)))
 
 
-def _holders(cluster, volume):
-    owner = {device: agent.name for agent in cluster.sds for device in agent.paths}
-    columns = {}
-    for replica in cluster.row(volume).replicas:
-        columns.setdefault(replica.column, []).append(owner.get(replica.device_id, "gone"))
-    return columns
-
-
 def test_a_short_absence_moves_nothing(four):
     volume = four.mapped(columns=4)
     _away(four, volume)
@@ -58,35 +51,29 @@ def test_a_short_absence_moves_nothing(four):
 
 def test_an_sds_that_stays_away_is_replaced_by_full_copies_elsewhere(four):
     volume = four.mapped(columns=4)
-    lost = [c for c, names in _holders(four, volume).items() if "sds2" in names]
+    lost = [c for c, names in moving.holders(four, volume).items() if "sds2" in names]
     assert lost
     _away(four, volume)
     _wait_delay(four)
-    moving = four.row(volume).moves
-    assert sorted(move.column for move in moving) == lost
+    assert sorted(move.column for move in four.row(volume).moves) == lost
     four.until(lambda: any(a.leg(volume).copy_order for a in four.sds if not a.silent))
     for agent in four.sds:
         for (_, _), leg in agent.legs.items():
             if not agent.silent and leg.copy_order is not None:
                 assert all(column.full for column in leg.copy_order.columns)
     _copy_all(four, volume)
-    held = _holders(four, volume)
+    held = moving.holders(four, volume)
     assert all(len(names) == len(set(names)) == 2 for names in held.values())
     assert not any("sds2" in names for names in held.values())
     four.until(lambda: four.map_of().all_in_sync)
     assert {leg.sds_name for leg in four.map_of().legs} <= {"sds1", "sds3", "sds4"}
 
 
-def _jobs(cluster, kind):
-    page = jobs.list_page(cluster.ctx, bodies.JobPage())["items"]
-    return [job for job in page if job["kind"] == kind]
-
-
 def test_one_job_has_the_sum_over_all_volumes_and_never_more_than_all(four):
     first, second = four.mapped(columns=4), four.create(name="other", columns=4)
     _away(four, first)
     _wait_delay(four)
-    (job,) = _jobs(four, "rebuild")
+    (job,) = moving.jobs_of(four, "rebuild")
     assert (job["subject_kind"], job["subject"], job["state"]) == ("sds", "sds2", "running")
     per_column = four.row(first).size // 4
     assert job["total_bytes"] == 4 * per_column
@@ -95,7 +82,7 @@ def test_one_job_has_the_sum_over_all_volumes_and_never_more_than_all(four):
         for agent in four.sds:
             agent.finish_copies()
         four.steps(5)
-        (job,) = _jobs(four, "rebuild")
+        (job,) = moving.jobs_of(four, "rebuild")
         seen.append(job["percent"])
         if job["state"] != "running":
             break
@@ -103,7 +90,7 @@ def test_one_job_has_the_sum_over_all_volumes_and_never_more_than_all(four):
     assert max(percent or 0 for percent in seen) == 100.0
     assert four.all_in_sync(first)
     assert four.all_in_sync(second)
-    assert "sds2" not in str(_holders(four, second))
+    assert "sds2" not in str(moving.holders(four, second))
 
 
 def test_a_delay_that_is_changed_counts_at_once(four):
@@ -120,14 +107,14 @@ def test_a_failed_device_is_replaced_at_once(four):
     four.sds[1].fail_device(four.device(1))
     four.until(lambda: bool(four.row(volume).moves))
     _copy_all(four, volume)
-    assert "sds2" not in str(_holders(four, volume))
-    (job,) = _jobs(four, "rebuild")
+    assert "sds2" not in str(moving.holders(four, volume))
+    (job,) = moving.jobs_of(four, "rebuild")
     assert (job["subject_kind"], job["state"]) == ("device", "done")
 
 
 def test_one_that_returns_in_time_resyncs_by_delta_and_its_replacement_goes(four):
     volume = four.mapped(columns=4)
-    before = _holders(four, volume)
+    before = moving.holders(four, volume)
     _away(four, volume)
     _wait_delay(four)
     four.until(lambda: four.states(volume).get("sds2") == {"stale"} and _syncing(four, volume))
@@ -139,11 +126,11 @@ def test_one_that_returns_in_time_resyncs_by_delta_and_its_replacement_goes(four
     back.finish_copies()
     four.until(lambda: not four.row(volume).moves, 20)
     four.until(lambda: four.all_in_sync(volume))
-    assert {c: set(n) for c, n in _holders(four, volume).items()} == {
+    assert {c: set(n) for c, n in moving.holders(four, volume).items()} == {
         c: set(n) for c, n in before.items()
     }
-    four.until(lambda: _jobs(four, "rebuild")[0]["state"] != "running")
-    (job,) = _jobs(four, "rebuild")
+    four.until(lambda: moving.jobs_of(four, "rebuild")[0]["state"] != "running")
+    (job,) = moving.jobs_of(four, "rebuild")
     assert (job["state"], job["detail"]) == ("cancelled", "sds2 is there again")
     # The files of the replacement are gone where the volume has nothing else.
     four.steps(20)
@@ -180,7 +167,7 @@ def test_a_restart_of_the_mdm_forgets_neither_the_absence_nor_the_moves(four):
     four.until(lambda: bool(four.row(volume).moves))
     four.restart()
     _copy_all(four, volume)
-    four.until(lambda: _jobs(four, "rebuild")[0]["state"] == "done", 20)
+    four.until(lambda: moving.jobs_of(four, "rebuild")[0]["state"] == "done", 20)
 
 
 def test_with_nowhere_to_go_it_says_so_with_numbers_and_goes_on_when_there_is(new_cluster):
@@ -192,7 +179,7 @@ def test_with_nowhere_to_go_it_says_so_with_numbers_and_goes_on_when_there_is(ne
     assert "2 columns of sds2 cannot be copied elsewhere" in row["reason"]
     assert "there are 1 in 1 fault sets, and 2 copies need 2" in row["reason"]
     assert row["health"] == "degraded"
-    (job,) = _jobs(cluster, "rebuild")
+    (job,) = moving.jobs_of(cluster, "rebuild")
     assert "cannot be copied elsewhere" in job["detail"]
     problems = overview.status(cluster.ctx)["problems"]
     assert any("cannot be copied elsewhere" in problem["message"] for problem in problems)
@@ -218,7 +205,7 @@ def test_never_the_last_copy_is_given_up_for_a_move(four):
 
 def test_a_column_whose_second_copy_is_lost_too_keeps_what_its_move_brought(four):
     volume = four.mapped(columns=1)
-    names = _holders(four, volume)[0]
+    names = moving.holders(four, volume)[0]
     first, second = (next(a for a in four.sds if a.name == name) for name in names)
     first.silent = True
     four.until(lambda: four.states(volume)[first.name] == {"stale"})
@@ -228,14 +215,14 @@ def test_a_column_whose_second_copy_is_lost_too_keeps_what_its_move_brought(four
     four.until(lambda: four.states(volume)[second.name] == {"stale"})
     _wait_delay(four)
     _copy_all(four, volume)
-    assert not {first.name, second.name} & set(_holders(four, volume)[0])
+    assert not {first.name, second.name} & set(moving.holders(four, volume)[0])
 
 
 def test_a_full_copy_brings_no_marks_so_one_that_is_behind_needs_everything(four):
     """The new copy is in sync, and of the one that was away only the source knows what it lacks.
     If the source dies now, a delta from the new copy would miss that (R3, R8)."""
     volume = four.mapped(columns=1)
-    names = _holders(four, volume)[0]
+    names = moving.holders(four, volume)[0]
     lost, source = (next(a for a in four.sds if a.name == name) for name in names)
     lost.silent = True
     four.until(lambda: four.states(volume)[lost.name] == {"stale"})
