@@ -50,8 +50,7 @@ def table(
                bodies.NewDomain, (_Taken,)),
         *_noun(fault_sets.FaultSets(ctx), "fault-sets", "FaultSet", shapes.FaultSet, bodies.Rename,
                bodies.NewFaultSet, (_Taken, errors.NotFound)),
-        *_noun(pools.Pools(ctx), "pools", "Pool", shapes.Pool, bodies.PoolChange, bodies.NewPool,
-               (_Taken, errors.NotFound)),
+        *_pools(pools.Pools(ctx)),
         *_sds(sds.Servers(ctx)),
         *_noun(sdcs.Clients(ctx), "sdcs", "Sdc", shapes.Sdc, bodies.SdcChange),
         *_noun(tokens.Tokens(ctx), "tokens", "Token", shapes.Token, None, bodies.NewToken,
@@ -98,6 +97,16 @@ def _noun(
                   raises=(_Taken, errors.Conflict))
         )  # fmt: skip
     return routes
+
+
+def _pools(resource: pools.Pools) -> list[Route]:
+    refused = (_Taken, errors.NotFound)
+    return [
+        *_noun(resource, "pools", "Pool", shapes.Pool, bodies.PoolChange, bodies.NewPool, refused),
+        Route("POST", f"{_API}/pools/{{ref}}/rebalance", resource.on_rebalance, "rebalancePool",
+              "Even a pool out now", "pools", request=bodies.Nothing, response=shapes.Accepted,
+              status=202),
+    ]  # fmt: skip
 
 
 def _sds(resource: sds.Servers) -> list[Route]:

@@ -31,6 +31,10 @@ class Pool(TypedDict):
     spare_percent: int
     warn_percent: int
     critical_percent: int
+    rebuild_policy: str
+    rebuild_copies: int
+    rebuild_bandwidth: int
+    rebalance: bool
     capacity_bytes: int
     used_bytes: int
     provisioned_bytes: int

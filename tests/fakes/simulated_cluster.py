@@ -24,6 +24,7 @@ from appliance.mdm.services import (
     heartbeats,
     liveness,
     mappings,
+    policies,
     pools,
     reach,
     recovery,
@@ -83,11 +84,16 @@ class Cluster:
         )
         self.turns = turns.Turns(self.clock)
         self.clients = clients.Clients(self.ctx)
+        self.policies = policies.Policies(self.ctx)
         self.upkeep = upkeep.Upkeep(
-            self.turns, lambda ident: reach.agent(self.ctx, ident)[0], self.clients
+            self.turns,
+            lambda ident: reach.agent(self.ctx, ident)[0],
+            self.clients,
+            self.policies.apply,
         )
         self.recovery = recovery.Recovery(self.ctx, self.turns, self.upkeep)
         self.beats = heartbeats.Heartbeats(self.ctx, self.turns, self.upkeep, self.clients)
+        self.policies.plugins = self.beats.plugins
         self.rounds = turn_rounds.TurnRounds(self.ctx, self.turns, self.upkeep)
         self.relocation = relocation.Relocation(self.ctx, self.turns, self.upkeep)
 
@@ -147,6 +153,7 @@ class Cluster:
         self.rounds.run_once()
         if self._step % RELOCATION_STEPS == 0:
             self.relocation.run_once()
+            self.policies.run_once()
 
     def steps(self, count: int) -> None:
         for _ in range(count):

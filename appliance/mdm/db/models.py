@@ -71,7 +71,10 @@ class Sds(Base):
 
 
 class Pool(Base):
-    """``media``: hdd or ssd; a pool takes devices of its own media type only."""
+    """``media``: hdd or ssd; a pool takes devices of its own media type only.
+
+    ``rebuild_…`` is its domain.policy.Policy; ``rebalance``: even it out when devices come.
+    """
 
     __tablename__ = "pools"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -81,7 +84,10 @@ class Pool(Base):
     spare_percent: Mapped[int] = mapped_column(default=0)
     warn_percent: Mapped[int] = mapped_column(default=80)
     critical_percent: Mapped[int] = mapped_column(default=90)
-    policy: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    rebuild_policy: Mapped[str] = mapped_column(default="favour_application")
+    rebuild_copies: Mapped[int] = mapped_column(default=0)
+    rebuild_bandwidth: Mapped[int] = mapped_column(BigInteger, default=0)
+    rebalance: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[float]
     __table_args__ = (UniqueConstraint("domain_id", "name"),)
 
@@ -196,6 +202,7 @@ class VolumeLeg(Base):
     ``generation``, ``cache_id``, ``port``, ``socket``, ``data_export`` and ``intents`` are of
     its newest seal. ``created``: the generation that made its files; a later one means that they
     were lost. ``reserved_bytes`` is what a thick volume's columns keep here, 0 if thin.
+    ``pace``: bytes a second that a copy to it may take, 0 for no limit, -1 while it has to wait.
     ``revision`` is the cluster's revision at which its order last changed, ``request_id`` the
     request that changed it.
     A row with ``deleting`` is a tombstone: it goes when the agent said that nothing is left.
@@ -217,6 +224,7 @@ class VolumeLeg(Base):
     allocated: Mapped[bool] = mapped_column(default=False)
     used_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     reserved_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    pace: Mapped[int] = mapped_column(BigInteger, default=-1)
     error: Mapped[str] = mapped_column(default="")
     revision: Mapped[int] = mapped_column(BigInteger, default=0, index=True)
     request_id: Mapped[str] = mapped_column(default="")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from sqlalchemy import exists, func, select
 
 from appliance.mdm.db import models, unit_of_work
-from appliance.mdm.services import context, jobs, relocation_view, vacating, withdrawal
+from appliance.mdm.services import balancing, context, jobs, relocation_view, vacating, withdrawal
 
 #: Kinds of jobs that are done by moves of replicas.
 KINDS = ("rebuild", "evacuate", "device_remove", "sds_remove")
@@ -37,8 +37,28 @@ def of(tx: unit_of_work.Tx, cause: vacating.Cause) -> models.Job:
 
 
 def wants(tx: unit_of_work.Tx, move: models.Move) -> bool:
-    """Whether the move's job wants it for its own sake."""
-    return False
+    """Whether the move's job wants it though its old device may keep it."""
+    job = tx.session.get_one(models.Job, move.job_id)
+    return job.kind == balancing.KIND and job.state == "running"
+
+
+def rebalance(tx: unit_of_work.Tx, pool: models.Pool, begin: bool) -> models.Job | None:
+    """The pool's running rebalance; with ``begin`` it is begun if there is none."""
+    ident = jobs.running(tx, balancing.KIND, pool.id)
+    if ident is not None:
+        return tx.session.get_one(models.Job, ident)
+    return balancing.start(tx, pool) if begin else None
+
+
+def account_rebalance(
+    tx: unit_of_work.Tx, job: models.Job, columns: int, left_bytes: int, waits: str
+) -> None:
+    """How far it is, with so much yet to begin; it ends when nothing has to move any more."""
+    own = list(tx.session.scalars(select(models.Move).where(models.Move.job_id == job.id)))
+    if own or columns or waits:
+        _note(tx, job, own, left_bytes, columns, waits)
+    else:
+        jobs.end(tx, job, "done")
 
 
 def account(
@@ -84,13 +104,18 @@ def _known(cause: vacating.Cause, sites: Mapping[str, vacating.Site]) -> bool:
 
 
 def _note(
-    tx: unit_of_work.Tx, job: models.Job, own: list[models.Move], left_bytes: int, columns: int
+    tx: unit_of_work.Tx,
+    job: models.Job,
+    own: list[models.Move],
+    left_bytes: int,
+    columns: int,
+    waits: str = "",
 ) -> None:
     good = [move for move in own if not move.cancelled]
     done = job.moved_bytes + sum(move.done_bytes for move in good)
     total = job.moved_bytes + sum(move.total_bytes for move in good) + left_bytes
-    detail = f"{len(good)} columns on their way, {columns} wait"
-    if columns and not good:
+    detail = waits or f"{len(good)} columns on their way, {columns} wait"
+    if columns and not good and not waits and job.kind != balancing.KIND:
         stuck = select(func.min(models.Volume.stuck)).where(models.Volume.stuck != "")
         detail = tx.session.scalar(stuck) or detail
     jobs.note(tx, job, done, total, detail)

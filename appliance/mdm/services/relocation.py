@@ -1,4 +1,4 @@
-"""Where replicas have to go elsewhere, and seeing that they do: rebuild, evacuation, removal.
+"""Where replicas have to go elsewhere, and seeing that they do: rebuild, evacuation, rebalance.
 
 ``run_once`` is called by a loop. What shall be is in the database (states of SDSs and devices,
 since when they are away); the work is derived from it each time, so that a restart of the MDM
@@ -13,8 +13,18 @@ from sqlalchemy import select
 
 from appliance.common import errors
 from appliance.domain import moves as planning
+from appliance.domain import policy
 from appliance.mdm.db import models, unit_of_work
-from appliance.mdm.services import context, move_jobs, moves, orders, relocation_view, vacating
+from appliance.mdm.services import (
+    balancing,
+    context,
+    move_jobs,
+    moves,
+    orders,
+    policies,
+    relocation_view,
+    vacating,
+)
 from appliance.mdm.services.turns import Turns
 from appliance.mdm.services.upkeep import Upkeep
 
@@ -36,30 +46,39 @@ class Relocation:
         self._turns = turns
         self._upkeep = upkeep
         self._absences = vacating.Absences(ctx)
+        self._balancing = balancing.Balancing(ctx)
         #: volumes with nowhere to go: when that was found, and how the devices were then
         self._stuck: dict[str, tuple[float, int]] = {}
 
     def run_once(self) -> None:
         with self._ctx.uow.read() as tx:
             sites = vacating.look(self._ctx, tx, self._absences)
-            idle = not move_jobs.any_work(tx, sites) and all(
-                (site.away_s is None) == (not site.absent_noted) for site in sites.values()
+            uneven = self._balancing.look(tx, sites)
+            idle = (
+                not uneven
+                and not move_jobs.any_work(tx, sites)
+                and all((s.away_s is not None) == s.absent_noted for s in sites.values())
             )
         if idle:
             return
         touched: list[str] = []
         try:
             with self._turns.true_if_kept(touched), self._ctx.uow.write("mdm") as tx:
-                self._round(tx, touched)
+                self._round(tx, uneven, touched)
         except errors.Unavailable as exc:
             logger.warning("relocation_put_off why=%s", exc)
 
-    def _round(self, tx: unit_of_work.Tx, touched: list[str]) -> None:
+    def _round(
+        self, tx: unit_of_work.Tx, uneven: Mapping[str, balancing.Uneven], touched: list[str]
+    ) -> None:
         sites = vacating.look(self._ctx, tx, self._absences)
         vacating.note(tx, sites)
         held = relocation_view.held(tx, sites)
+        gate = relocation_view.Gate(tx)
         touched += self._review(tx, sites)
-        touched += self._begin(tx, sites, held)
+        touched += self._begin(tx, sites, held, gate)
+        for pool_id, one in uneven.items():
+            touched += self._even_out(tx, pool_id, one, sites, gate)
         tx.session.flush()
         move_jobs.account(self._ctx, tx, sites, held)
         self._upkeep.consider_all(tx, touched)
@@ -105,12 +124,12 @@ class Relocation:
         tx: unit_of_work.Tx,
         sites: Mapping[str, vacating.Site],
         held: Iterable[relocation_view.Held],
+        gate: relocation_view.Gate,
     ) -> list[str]:
         waiting = self._candidates(sites, held)
         begun: list[str] = []
         stuck: dict[str, list[planning.Stuck]] = defaultdict(list)
         volumes = {volume.id: volume for volume in orders.load_volumes(tx, waiting)}
-        gate = relocation_view.Gate(tx, volumes.values())
         promised = relocation_view.promised(tx)
         for pool_id in sorted({volume.pool_id for volume in volumes.values()}):
             own = [volumes[i] for i in waiting if i in volumes and volumes[i].pool_id == pool_id]
@@ -120,8 +139,9 @@ class Relocation:
             by_volume: dict[str, list[planning.Move]] = defaultdict(list)
             for move in plan.moves:
                 by_volume[move.volume_id].append(move)
+            most = _most(tx, pool_id)
             for volume in own:
-                if gate.admits(volume, by_volume[volume.id]):
+                if gate.admits(volume, by_volume[volume.id], most):
                     self._begin_volume(tx, volume, by_volume[volume.id], sites)
                     begun.append(volume.id)
         self._tell_stuck(tx, sites, stuck, volumes)
@@ -170,6 +190,41 @@ class Relocation:
             if cause is not None:
                 moves.begin(tx, volume, move, move_jobs.of(tx, cause))
 
+    def _even_out(
+        self,
+        tx: unit_of_work.Tx,
+        pool_id: str,
+        uneven: balancing.Uneven,
+        sites: Mapping[str, vacating.Site],
+        gate: relocation_view.Gate,
+    ) -> list[str]:
+        """Begin what the policy allows of evening a pool out, under its job."""
+        pool = tx.session.get(models.Pool, pool_id)
+        if pool is None:
+            return []
+        own = {key: site for key, site in sites.items() if site.pool_id == pool_id}
+        job = move_jobs.rebalance(tx, pool, begin=uneven.columns > 0)
+        if job is None:
+            return []
+        begun: list[str] = []
+        columns = size = 0
+        if not balancing.waits(own):
+            rooms = balancing.rooms_of(tx, pool_id, own)
+            for volume in orders.load_volumes(tx, uneven.volumes[:_BATCH]):
+                planned = balancing.plan(tx, [volume], own, rooms)
+                if not gate.admits(volume, planned, _most(tx, pool_id)):
+                    continue
+                for move in planned:
+                    moves.begin(tx, volume, move, job)
+                    rooms[move.to_device] -= move.size_bytes
+                    columns += 1
+                    size += moves.nominal_bytes(volume, move.column)
+                begun.append(volume.id)
+        tx.session.flush()
+        left = max(0, uneven.columns - columns), max(0, uneven.nominal_bytes - size)
+        move_jobs.account_rebalance(tx, job, *left, uneven.waits)
+        return begun
+
     def _tell_stuck(
         self,
         tx: unit_of_work.Tx,
@@ -195,6 +250,11 @@ class Relocation:
         for volume in tx.session.scalars(over):
             volume.stuck = ""
             self._stuck.pop(volume.id, None)
+
+
+def _most(tx: unit_of_work.Tx, pool_id: str) -> int:
+    pool = tx.session.get_one(models.Pool, pool_id)
+    return policy.allowance(policies.of(pool), busy=True).copies
 
 
 def _take_over(

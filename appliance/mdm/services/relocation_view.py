@@ -10,9 +10,6 @@ from appliance.domain import moves as planning
 from appliance.mdm.db import models, unit_of_work
 from appliance.mdm.services import capacity, moves, orders, vacating
 
-#: Volumes of which replicas move to, or are read from, one device at a time.
-PER_DEVICE = 4
-
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -44,8 +41,11 @@ def held(tx: unit_of_work.Tx, sites: Mapping[str, vacating.Site]) -> list[Held]:
     ]
 
 
-def volume(row: models.Volume, sites: Mapping[str, vacating.Site]) -> planning.Volume:
-    columns = [_column(row, index, sites) for index in range(row.ncols)]
+def volume(
+    row: models.Volume, sites: Mapping[str, vacating.Site], healthy: bool = False
+) -> planning.Volume:
+    """``healthy``: only columns with nothing behind or out of reach may move."""
+    columns = [_column(row, index, sites, healthy) for index in range(row.ncols)]
     return planning.Volume(row.id, tuple(columns))
 
 
@@ -75,19 +75,20 @@ class Gate:
     """Keeps the number of volumes that move at one device down: each has its turns, and writes of
     its clients go to three replicas meanwhile."""
 
-    def __init__(self, tx: unit_of_work.Tx, more: Iterable[models.Volume]) -> None:
+    def __init__(self, tx: unit_of_work.Tx) -> None:
         moving = set(tx.session.scalars(select(models.Move.volume_id).distinct()))
         self._busy: Counter[str] = Counter()
         for row in orders.load_volumes(tx, moving):
             self._busy.update(_ends(row, [(m.column, m.to_device_id) for m in row.moves]))
 
-    def admits(self, row: models.Volume, planned: Iterable[planning.Move]) -> bool:
-        """Whether the moves may begin now; they count from then on."""
+    def admits(self, row: models.Volume, planned: Iterable[planning.Move], most: int) -> bool:
+        """Whether the moves may begin now; they count from then on. ``most``: volumes that move
+        at one device at once."""
         wanted = [(move.column, move.to_device) for move in planned]
         if not wanted or row.turn_open:
             return False
         ends = _ends(row, wanted)
-        if any(self._busy[device_id] >= PER_DEVICE for device_id in ends):
+        if any(self._busy[device_id] >= most for device_id in ends):
             return False
         self._busy.update(ends)
         return True
@@ -96,14 +97,16 @@ class Gate:
 def _ends(row: models.Volume, wanted: list[tuple[int, str]]) -> set[str]:
     """Devices that have to do with copies of these columns to these devices."""
     sources = {
-        orders.source_of(row, column).device_id
+        orders.source_of(row.replicas, column).device_id
         for column, _ in wanted
         if any(r.column == column and r.state == "in_sync" for r in row.replicas)
     }
     return sources | {device_id for _, device_id in wanted}
 
 
-def _column(row: models.Volume, index: int, sites: Mapping[str, vacating.Site]) -> planning.Column:
+def _column(
+    row: models.Volume, index: int, sites: Mapping[str, vacating.Site], healthy: bool
+) -> planning.Column:
     own = [replica for replica in row.replicas if replica.column == index]
     emptied = orders.emptied(row)
     barred = {leg.device_id for leg in row.legs if leg.deleting}
@@ -119,7 +122,9 @@ def _column(row: models.Volume, index: int, sites: Mapping[str, vacating.Site]) 
     }
     bad = {replica.device_id for replica in own} - good
     # While a replica is behind, no good one moves: its new copy would not know what that lacks.
-    movable = (bad or good) if good and move is None and row.state != "deleting" else set()
+    movable = bad or good
+    if not good or move is not None or row.state == "deleting" or (bad and healthy):
+        movable = set()
     return planning.Column(
         index=index,
         holders=tuple(sorted({r.device_id for r in own} - barred)),

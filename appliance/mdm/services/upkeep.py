@@ -60,15 +60,21 @@ class _Look:
 class Upkeep:
     """One per MDM; every method runs inside a write transaction.
 
-    ``reach_of(sds_id)``: whether its agent is heard of.
+    ``reach_of(sds_id)``: whether its agent is heard of. ``pace(tx)``: lets copies run, or wait.
     """
 
     def __init__(
-        self, turns: Turns, reach_of: Callable[[str], health.Reach], of_clients: clients.Clients
+        self,
+        turns: Turns,
+        reach_of: Callable[[str], health.Reach],
+        of_clients: clients.Clients,
+        pace: Callable[[unit_of_work.Tx], None],
     ) -> None:
         self._turns = turns
         self._reach_of = reach_of
         self._clients = of_clients
+        self._pace = pace
+        self._pace_due = False
         self._blames: dict[str, Blame] = {}
         #: (volume, device) of replicas that left for lack of space
         self._left_full: set[tuple[str, str]] = set()
@@ -89,6 +95,10 @@ class Upkeep:
         tx.session.flush()
         for volume in orders.load_volumes(tx, set(volume_ids)):
             self.consider(tx, volume)
+        if self._pace_due:
+            self._pace_due = False
+            tx.session.flush()
+            self._pace(tx)
 
     def consider(self, tx: unit_of_work.Tx, volume: models.Volume) -> None:
         """Do the next thing the volume needs, if any."""
@@ -252,6 +262,7 @@ class Upkeep:
                     was="syncing",
                 )
         volume.map_version += 1
+        self._pace_due = True
         logger.info("replicas_in_sync volume=%s device=%s", volume.name, device_id)
         if not resyncing(volume):
             jobs.finish(tx, "resync", volume.id)
@@ -260,6 +271,7 @@ class Upkeep:
 
     def _note_copies(self, tx: unit_of_work.Tx, volume: models.Volume) -> None:
         """A job for people to watch while replicas that came back are syncing."""
+        self._pace_due = True
         if resyncing(volume) and jobs.running(tx, "resync", volume.id) is None:
             jobs.start(tx, "resync", "volume", volume.id, volume.name)
 

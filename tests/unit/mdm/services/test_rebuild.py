@@ -3,7 +3,7 @@
 import pytest
 
 from appliance.mdm import bodies
-from appliance.mdm.services import domains, overview, volume_views
+from appliance.mdm.services import domains, overview, volume_views, withdrawal
 from tests.unit.mdm.services import moving
 
 DELAY_S = 600.0
@@ -218,30 +218,45 @@ def test_a_column_whose_second_copy_is_lost_too_keeps_what_its_move_brought(four
     assert not {first.name, second.name} & set(moving.holders(four, volume)[0])
 
 
-def test_a_full_copy_brings_no_marks_so_one_that_is_behind_needs_everything(four):
-    """The new copy is in sync, and of the one that was away only the source knows what it lacks.
-    If the source dies now, a delta from the new copy would miss that (R3, R8)."""
+def test_a_full_copy_brings_no_marks_so_one_that_was_behind_then_needs_everything(four):
+    """Only the source knows what the one that is away lacks. A delta from the new copy would miss
+    what was marked before that joined (R3, R8); and the old copy does not leave meanwhile."""
     volume = four.mapped(columns=1)
-    names = moving.holders(four, volume)[0]
-    lost, source = (next(a for a in four.sds if a.name == name) for name in names)
+    old, other = moving.holders(four, volume)[0]
+    withdrawal.evacuate(four.ctx, "test", old)
+    four.until(lambda: _syncing(four, volume))
+    away = next(a for a in four.sds if a.name == other)
+    away.silent = True
+    four.until(lambda: four.states(volume)[other] == {"stale"})
+    (move,) = four.row(volume).moves
+    new = next(a for a in four.sds if move.to_device_id in a.paths)
+    four.until(lambda: new.leg(volume).copy_order is not None)
+    new.finish_copies()
+    four.until(lambda: four.states(volume)[new.name] == {"in_sync"})
+    four.steps(20)
+    assert four.states(volume)[old] == {"in_sync"}
+    away.silent = False
+    away.restart()
+    four.until(lambda: away.leg(volume).copy_order is not None)
+    assert all(column.full for column in away.leg(volume).copy_order.columns)
+    moving.finish(four, lambda: moving.settled(four, volume))
+    assert set(moving.holders(four, volume)[0]) == {other, new.name}
+
+
+def test_a_replacement_waits_while_the_one_that_came_back_resyncs(four):
+    volume = four.mapped(columns=1)
+    lost_name, _ = moving.holders(four, volume)[0]
+    lost = next(a for a in four.sds if a.name == lost_name)
     lost.silent = True
     four.until(lambda: four.states(volume)[lost.name] == {"stale"})
     _wait_delay(four)
     four.until(lambda: _syncing(four, volume))
     lost.silent = False
     lost.restart()
-    four.until(lambda: four.states(volume)[lost.name] == {"syncing"})
-    new = next(a for a in four.sds if a.name not in names and _has(a, volume))
-    four.until(lambda: new.leg(volume).copy_order is not None)
-    four.sds.remove(lost)  # it does not get so far as to end its copy, or to hear any more
-    new.finish_copies()
-    four.step()
-    rows = {r.device_id: r for r in four.row(volume).replicas}
-    behind = rows.get(next(iter(lost.paths)))
-    assert rows[next(iter(new.paths))].state == "in_sync"
-    assert behind is None or behind.full_copy
-    assert source.leg(volume).server
-
-
-def _has(agent, volume):
-    return any(key[0] == volume for key in agent.legs)
+    four.until(lambda: lost.leg(volume).copy_order is not None)
+    (move,) = four.row(volume).moves
+    new = next(a for a in four.sds if move.to_device_id in a.paths)
+    assert new.leg(volume).server
+    assert new.leg(volume).copy_order is None
+    lost.silent = True  # and goes again
+    four.until(lambda: new.leg(volume).copy_order is not None, 20)
