@@ -91,3 +91,26 @@ def test_maintenance_is_a_round_trip_with_a_delta(make_cluster: MakeCluster) -> 
     writer.stop()
     assert _holders(cluster, "v") == {"sds1", "sds2", "sds3"}
     copies.check_equal(cluster, cluster.cli("volume", "show", "v"), bytes(writer.expected))
+
+
+def test_a_fourth_sds_gets_its_share_of_a_pool_that_is_in_use(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster()
+    writer = start_writer(cluster, "v")
+    cluster.local("up", "--sds", "4")
+    cluster.cli("pool", "rebalance", "default")
+    job = _job(cluster, "rebalance")
+    volume = cluster.cli("volume", "show", "v")
+    replicas = 2 * volume["columns"]
+    assert job["state"] == "done"
+    moved = sum(replica["sds"] == "sds4" for replica in volume["replicas"])
+    assert replicas // 4 <= moved <= replicas // 4 + 1
+    part = SIZE // volume["columns"]  # but for a unit: they do not divide evenly
+    assert job["done_bytes"] == job["total_bytes"]
+    assert abs(job["total_bytes"] - moved * part) <= moved * copies.UNIT
+    writer.go_on(100)
+    writer.stop()
+    volume = cluster.wait_healthy("v")
+    assert read_all(cluster, "v") == writer.expected
+    copies.check_equal(cluster, volume, bytes(writer.expected))
+    used = copies.used_bytes(cluster, volume["id"])
+    assert used <= 2 * SIZE + (1 << 20)  # what moved takes no space any more where it was
