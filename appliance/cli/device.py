@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from appliance.cli import command, output, verbs, waiting
+from appliance.cli import command, output, waiting
 from appliance.cli.session import Session
 from appliance.common import errors
 
@@ -70,6 +70,7 @@ def show(session: Session, ref: str) -> None:
             ("Pool", item["pool"]),
             ("Media", item["media"]),
             ("State", output.reason(_state(item), item["reason"])),
+            ("Draining", "yes: what it holds moves elsewhere" if item["draining"] else ""),
             ("Capacity", output.size(item["capacity_bytes"])),
             ("Free", output.size(item["free_bytes"])),
             ("Limit", output.size(item["limit_bytes"]) if item["limit_bytes"] else "none"),
@@ -77,15 +78,18 @@ def show(session: Session, ref: str) -> None:
     )
 
 
-verbs.delete(
-    device,
-    "devices",
-    "Give a device without data back to its server.",
-    "device",
-    verb="remove",
-    question="Remove device {ref} from the cluster?",
-    field="id",
-)
+@device.command()
+@click.argument("ref", type=_REF, metavar="ID")
+@command.yes_option
+@click.pass_obj
+def remove(session: Session, ref: str, yes: bool) -> None:
+    """Give a device back to its server; what it holds moves elsewhere first."""
+    command.confirm(f"Remove device {ref} from the cluster?", yes)
+    answer = session.delete("devices", ref)
+    text = f"removed device {ref}"
+    if answer is not None:
+        text = f"device {ref} is removed once it is empty: basalt job wait {answer['job']}"
+    output.changed(session.json, answer, text)
 
 
 def _state(item: dict[str, Any]) -> str:

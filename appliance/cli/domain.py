@@ -34,7 +34,21 @@ def list_(session: Session) -> None:
 def show(session: Session, ref: str) -> None:
     """One protection domain."""
     item = session.get("domains", ref)
-    output.shown(session.json, item, [("Name", item["name"]), ("Id", item["id"])])
+    delay = f"{item['rebuild_delay_s']:g} s after an SDS went away"
+    pairs = [("Name", item["name"]), ("Id", item["id"]), ("Rebuild", delay)]
+    output.shown(session.json, item, pairs)
+
+
+@domain.command("set")
+@click.argument("ref", type=command.Ref("domains"))
+@click.option("--rebuild-delay", "rebuild_delay_s", type=click.FloatRange(min=0), required=True,
+              metavar="SECONDS", help="How long an SDS may stay away before its replicas are made "
+              "elsewhere.")  # fmt: skip
+@click.pass_obj
+def set_(session: Session, ref: str, rebuild_delay_s: float) -> None:
+    """Change a protection domain."""
+    made = session.patch("domains", ref, body={"rebuild_delay_s": rebuild_delay_s})
+    output.changed(session.json, made, f"changed protection domain {made['name']}")
 
 
 verbs.rename(domain, "domains", "a protection domain", "protection domain")

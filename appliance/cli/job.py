@@ -62,6 +62,15 @@ def wait(session: Session, ref: str, limit_s: float) -> None:
         raise errors.Conflict(why=f"job {ref} {item['state']}: {item['detail']}")
 
 
+@job.command()
+@click.argument("ref", type=_REF, metavar="ID")
+@click.pass_obj
+def cancel(session: Session, ref: str) -> None:
+    """Stop a job that moves replicas; what has moved already stays where it is."""
+    item = session.delete("jobs", ref)
+    output.changed(session.json, item, f"job {ref} stops")
+
+
 def _row(item: dict[str, Any]) -> tuple[object, ...]:
     return (
         item["id"],
@@ -82,6 +91,8 @@ def _details(item: dict[str, Any]) -> list[tuple[str, object]]:
         ("Subject", f"{item['subject_kind']} {item['subject']}"),
         ("State", item["state"]),
         ("Progress", amount if total else ""),
+        ("Rate", f"{output.size(item['rate_bytes_s'])}/s" if item["rate_bytes_s"] else ""),
+        ("Left", "" if item["left_s"] is None else f"about {item['left_s']:.0f} s"),
         ("Detail", item["detail"]),
         ("Started", output.moment(item["started_at"])),
         ("Finished", output.moment(item["finished_at"]) if item["finished_at"] else ""),

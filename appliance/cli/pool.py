@@ -8,6 +8,7 @@ from appliance.cli import command, output, verbs
 from appliance.cli.session import Session
 
 _REF = command.Ref("pools")
+_POLICIES = ["unlimited", "copies", "bandwidth", "favour-application"]
 
 
 @click.group(cls=command.Group)
@@ -63,6 +64,8 @@ def show(session: Session, ref: str) -> None:
             ("Reserved", f"{output.size(item['reserved_bytes'])} by thick volumes"),
             ("Promised", f"{output.size(item['provisioned_bytes'])} to thin volumes, both copies"),
             ("Spare", f"{item['spare_percent']} %"),
+            ("Copies", _policy(item)),
+            ("Rebalance", "when devices come" if item["rebalance"] else "by order only"),
             (
                 "Alerts",
                 f"warning at {item['warn_percent']} %, critical at {item['critical_percent']} %",
@@ -75,6 +78,42 @@ verbs.rename(pool, "pools", "a pool", "pool")
 verbs.delete(pool, "pools", "Delete a pool without devices or volumes.", "pool")
 
 
+@pool.command("set")
+@click.argument("ref", type=_REF)
+@click.option("--rebuild-policy", type=click.Choice(_POLICIES),
+              help="How copies of any kind share devices with applications.")  # fmt: skip
+@click.option("--rebuild-copies", type=click.IntRange(0, 8), metavar="N",
+              help="Copies at one device at once; 0: as the policy has it.")  # fmt: skip
+@click.option("--rebuild-bandwidth", type=command.Size(), metavar="SIZE",
+              help="Bytes a second of copies at one device; 0: as the policy has it.")  # fmt: skip
+@click.option("--rebalance/--no-rebalance", default=None,
+              help="Even the pool out by itself when devices come.")  # fmt: skip
+@click.option("--spare", "spare_percent", type=click.IntRange(0, 90), metavar="PERCENT",
+              help="Kept free for rebuilds.")  # fmt: skip
+@click.option("--warn", "warn_percent", type=click.IntRange(1, 100), metavar="PERCENT",
+              help="Used capacity that gives a warning.")  # fmt: skip
+@click.option("--critical", "critical_percent", type=click.IntRange(1, 100), metavar="PERCENT",
+              help="Used capacity that is critical.")  # fmt: skip
+@click.pass_obj
+def set_(session: Session, /, ref: str, **given: Any) -> None:
+    """Change a pool; copies that run follow at once."""
+    body = {key: value for key, value in given.items() if value is not None}
+    if "rebuild_policy" in body:
+        body["rebuild_policy"] = body["rebuild_policy"].replace("-", "_")
+    made = session.patch("pools", ref, body=body)
+    output.changed(session.json, made, f"changed pool {made['name']}")
+
+
+@pool.command()
+@click.argument("ref", type=_REF)
+@click.pass_obj
+def rebalance(session: Session, ref: str) -> None:
+    """Even a pool out now, whether or not it does so by itself."""
+    answer = session.post("pools", ref, "rebalance", body={})
+    text = f"pool {ref} is evened out: basalt job wait {answer['job']}"
+    output.changed(session.json, answer, text)
+
+
 def _row(item: dict[str, Any]) -> tuple[object, ...]:
     return (
         item["name"],
@@ -85,6 +124,16 @@ def _row(item: dict[str, Any]) -> tuple[object, ...]:
         output.size(item["used_bytes"]),
         output.size(item["free_bytes"]),
     )
+
+
+def _policy(item: dict[str, Any]) -> str:
+    """``favour-application, at most 10 MiB/s a device``."""
+    parts = [item["rebuild_policy"].replace("_", "-")]
+    if item["rebuild_copies"]:
+        parts.append(f"{item['rebuild_copies']} at once at a device")
+    if item["rebuild_bandwidth"]:
+        parts.append(f"{output.size(item['rebuild_bandwidth'])}/s at a device")
+    return ", ".join(parts)
 
 
 def _part(value: int, whole: int) -> str:

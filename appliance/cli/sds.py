@@ -49,14 +49,66 @@ def show(session: Session, ref: str) -> None:
 
 
 verbs.rename(sds, "sds", "a storage server", "SDS")
-verbs.delete(
-    sds,
-    "sds",
-    "Forget a storage server that holds no data any more.",
-    "SDS",
-    verb="remove",
-    question="Remove SDS {ref} from the cluster?",
-)
+
+
+@sds.command()
+@click.argument("ref", type=_REF)
+@click.option("--evacuate", "evacuate_", is_flag=True,
+              help="Move what it holds elsewhere first, though it answers.")  # fmt: skip
+@command.yes_option
+@click.pass_obj
+def remove(session: Session, ref: str, evacuate_: bool, yes: bool) -> None:
+    """Forget a storage server.
+
+    Of one that does not answer, what it held is made elsewhere at once, from the other copies.
+    """
+    command.confirm(f"Remove SDS {ref} from the cluster?", yes)
+    answer = session.delete("sds", ref, evacuate=evacuate_ or None)
+    if answer is None:
+        output.changed(session.json, answer, f"removed SDS {ref}")
+    else:
+        _accepted(session, answer, f"SDS {ref} is removed once it is empty")
+
+
+@sds.command()
+@click.argument("ref", type=_REF)
+@click.option("--undo", is_flag=True, help="Use it again; what has not moved yet stays there.")
+@click.pass_obj
+def evacuate(session: Session, ref: str, undo: bool) -> None:
+    """Move everything off a storage server, which stays in the cluster, empty."""
+    if undo:
+        made = session.delete("sds", ref, "evacuation")
+        output.changed(session.json, made, f"SDS {ref} is used again")
+    else:
+        answer = session.post("sds", ref, "evacuation", body={})
+        _accepted(session, answer, f"everything moves off SDS {ref}")
+
+
+@sds.group(cls=command.Group)
+def maintenance() -> None:
+    """A short absence by intent: nothing is rebuilt, and on return only changes are copied."""
+
+
+@maintenance.command("enter")
+@click.argument("ref", type=_REF)
+@click.pass_obj
+def enter(session: Session, ref: str) -> None:
+    """Let a storage server be absent; refused where it has the only good copy of something."""
+    made = session.post("sds", ref, "maintenance", body={})
+    output.changed(session.json, made, f"SDS {ref} is in maintenance")
+
+
+@maintenance.command("exit")
+@click.argument("ref", type=_REF)
+@click.pass_obj
+def exit_(session: Session, ref: str) -> None:
+    """Use a storage server again after maintenance."""
+    made = session.delete("sds", ref, "maintenance")
+    output.changed(session.json, made, f"SDS {ref} is used again")
+
+
+def _accepted(session: Session, answer: dict[str, str], text: str) -> None:
+    output.changed(session.json, answer, f"{text}: basalt job wait {answer['job']}")
 
 
 def _row(item: dict[str, Any]) -> tuple[object, ...]:

@@ -20,8 +20,10 @@ class Turn:
     """One turn of one volume, begun and not yet over.
 
     ``columns`` are those of the old map. ``joiners`` are devices whose stale replicas shall come
-    back. ``drop`` are devices to be taken out where their columns can do without them. ``doubt``:
-    an incarnation ended uncleanly, so copies may differ in marked regions (R7). ``gone`` are
+    back. ``drop`` are devices to be taken out where their columns can do without them. ``leave``
+    are (column, device) of replicas that a move has made needless: out, unless that would cost
+    redundancy. ``doubt``: an incarnation ended uncleanly, so copies may differ in marked regions
+    (R7). ``gone`` are
     devices known not to answer, which nobody waits for. ``seals`` says, for each device that
     sealed, whether it had lost its cache. ``clients`` are the incarnations that had the volume
     mapped under the old map and have not said that they left it. ``inherited``: a turn before
@@ -35,6 +37,7 @@ class Turn:
     deadline_s: float
     joiners: frozenset[str] = frozenset()
     drop: frozenset[str] = frozenset()
+    leave: frozenset[tuple[int, str]] = frozenset()
     doubt: bool = False
     inherited: bool = False
     ordered: bool = False
@@ -88,8 +91,8 @@ def decide(turn: Turn, now: float) -> Decision:
         return Decision(Verdict.BLOCKED, missing=frozenset(missing))
     columns = []
     lost = False
-    for column in turn.columns:
-        states, column_lost = _decide_column(turn, column)
+    for index, column in enumerate(turn.columns):
+        states, column_lost = _decide_column(turn, index, column)
         columns.append(states)
         lost = lost or column_lost
     return Decision(Verdict.DECIDED, tuple(columns), lost=lost)
@@ -128,12 +131,19 @@ def _has_keeper(turn: Turn, column: tuple[model.Replica, ...]) -> bool:
 
 
 def _decide_column(
-    turn: Turn, column: tuple[model.Replica, ...]
+    turn: Turn, index: int, column: tuple[model.Replica, ...]
 ) -> tuple[tuple[model.Replica, ...], bool]:
     survivors = [r for r in column if r.readable and _sealed(turn, r)]
     with_cache = [r for r in survivors if not _cache_lost(turn, r)]
     lost = not with_cache
     stay = [r for r in (with_cache or survivors) if r.device_id not in turn.drop]
+    leaving = {r.device_id for r in column if (index, r.device_id) in turn.leave}
+    rest = [r for r in stay if r.device_id not in leaving]
+    if turn.doubt or lost or len(rest) < model.REPLICAS:
+        # A good copy is not given up for others that are not all certain.
+        leaving -= {r.device_id for r in survivors}
+    else:
+        stay = rest
     # A device to be dropped stays all the same where nobody else has the bytes.
     keepers = stay or with_cache or survivors
     in_sync = {r.device_id for r in (keepers[:1] if turn.doubt or lost else keepers)}
@@ -142,7 +152,7 @@ def _decide_column(
         device = replica.device_id
         if device in in_sync:
             state = model.ReplicaState.IN_SYNC
-        elif device not in turn.seals or device in turn.drop:
+        elif device not in turn.seals or device in turn.drop or device in leaving:
             state = model.ReplicaState.STALE
         elif replica.written or device in turn.joiners:
             state = model.ReplicaState.SYNCING

@@ -1,6 +1,6 @@
 """How well something is, in the four words used everywhere, from what is known of its parts."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -32,15 +32,22 @@ class Flaw:
     where: str
 
 
-def volume(flaws: Iterable[Flaw], turn_open: bool) -> tuple[Health, str]:
-    """A volume's health and the reason, from all its flawed replicas (empty if healthy)."""
+def volume(
+    flaws: Iterable[Flaw], turn_open: bool, moving: Collection[int] = ()
+) -> tuple[Health, str]:
+    """A volume's health and the reason, from all its flawed replicas (empty if healthy).
+
+    ``moving`` are the columns that have one replica more than usual.
+    """
     by_column: dict[int, list[Flaw]] = {}
     for flaw in flaws:
         by_column.setdefault(flaw.column, []).append(flaw)
     lost, unclear, thin = [], [], []
     for column, found in by_column.items():
         perhaps = sum(1 for flaw in found if _perhaps(flaw))
-        usable = model.REPLICAS - len(found)
+        usable = model.REPLICAS + (column in moving) - len(found)
+        if usable >= model.REPLICAS:
+            continue
         if usable + perhaps <= 0:
             lost.append(column)
         elif usable <= 0 or perhaps == len(found):

@@ -49,6 +49,21 @@ def place(
     return _assign(key, ncols, targets, quotas)
 
 
+def shares(key: str, ncols: int, targets: Sequence[Target]) -> dict[str, int]:
+    """How many columns of a volume each device should hold, room apart; fewer than all of them if
+    there are too few fault sets. What ``place`` keeps to and moves even out."""
+    targets = sorted(targets, key=lambda target: target.device_id)
+    limits = {target.device_id: ncols for target in targets}
+    return _quotas(key, ncols, targets, limits)
+
+
+def score(key: str, column: int, target: Target) -> float:
+    """How much a column is drawn to a device; depends on nothing else."""
+    first = column // _SCORES_PER_DIGEST * _SCORES_PER_DIGEST
+    digest = _digest(key, target.device_id, first)
+    return _score(digest, column - first, max(1, target.weight))
+
+
 def _limits(ncols: int, column_bytes: int, targets: Sequence[Target]) -> dict[str, int]:
     """How many columns each device could take at most."""
     fault_sets = {target.fault_set for target in targets}

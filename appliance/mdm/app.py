@@ -13,7 +13,9 @@ from appliance.common import daemon, errors
 from appliance.domain import health
 from appliance.mdm import config, routes
 from appliance.mdm.db import engine, migrate, unit_of_work
+from appliance.mdm.loops import policies as policy_rounds
 from appliance.mdm.loops import pruning
+from appliance.mdm.loops import relocation as relocation_rounds
 from appliance.mdm.loops import turns as turn_rounds
 from appliance.mdm.resources import guard
 from appliance.mdm.services import (
@@ -25,8 +27,10 @@ from appliance.mdm.services import (
     heartbeats,
     liveness,
     poker,
+    policies,
     reach,
     recovery,
+    relocation,
     tokens,
     turns,
     upkeep,
@@ -89,12 +93,16 @@ class Mdm:
         ctx, settings = self.context, self._settings
         open_turns = turns.Turns(self._clock)
         of_clients = clients.Clients(ctx)
-        care = upkeep.Upkeep(open_turns, self._reach_of, of_clients)
+        pace = policies.Policies(ctx)
+        care = upkeep.Upkeep(open_turns, self._reach_of, of_clients, pace.apply)
         beats = heartbeats.Heartbeats(ctx, open_turns, care, of_clients)
+        pace.plugins = beats.plugins
         held_recovery = recovery.Recovery(ctx, open_turns, care)
         rounds = turn_rounds.TurnRounds(ctx, open_turns, care)
         self.loop = daemon.Loop("turns", turn_rounds.INTERVAL_S, rounds.run_once)
-        for loop in (self.loop, pruning.loop(ctx)):
+        moving = relocation_rounds.loop(relocation.Relocation(ctx, open_turns, care))
+        pacing = policy_rounds.loop(pace)
+        for loop in (self.loop, moving, pacing, pruning.loop(ctx)):
             loop.start()
             cleanup.callback(loop.stop)
         application = rest_app.create(extra=[guard.Guard(authenticator)], quiet=routes.QUIET)

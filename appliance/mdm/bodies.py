@@ -12,7 +12,7 @@ import pydantic
 from pydantic import AfterValidator, Field, WithJsonSchema
 
 from appliance.common import units
-from appliance.domain import model
+from appliance.domain import model, policy
 from appliance.rest import body
 
 _ID = re.compile(r"[0-9a-f]{16}")
@@ -86,6 +86,9 @@ Size = Annotated[
 Percent = Annotated[int, Field(ge=0, le=100)]
 Seconds = Annotated[float, Field(ge=0, le=_YEAR_S)]
 Media = Literal["hdd", "ssd"]
+CopyPolicy = Literal["unlimited", "copies", "bandwidth", "favour_application"]
+Copies = Annotated[int, Field(ge=0, le=policy.MOST_COPIES)]
+Bandwidth = Annotated[int, Field(ge=0, le=2**60)]
 Backend = Literal["auto", "nbd", "fuse", "none"]
 
 
@@ -112,18 +115,33 @@ class Rename(Change):
     name: Name | None = None
 
 
+class DomainChange(Change):
+    """``rebuild_delay_s``: how long a device may stay away before its replicas are made
+    elsewhere."""
+
+    name: Name | None = None
+    rebuild_delay_s: Seconds | None = None
+
+
 class NewFaultSet(body.Body):
     name: Name
     domain: Ref
 
 
 class NewPool(body.Body):
+    """``rebuild_copies`` and ``rebuild_bandwidth`` (bytes a second) are limits of each device, 0:
+    what the policy has by itself. ``rebalance``: even the pool out when devices come."""
+
     name: Name
     domain: Ref = "default"
     media: Media = "ssd"
     spare_percent: Percent = 0
     warn_percent: Percent = 80
     critical_percent: Percent = 90
+    rebuild_policy: CopyPolicy = "favour_application"
+    rebuild_copies: Copies = 0
+    rebuild_bandwidth: Bandwidth = 0
+    rebalance: bool = True
 
 
 class PoolChange(Change):
@@ -131,6 +149,10 @@ class PoolChange(Change):
     spare_percent: Percent | None = None
     warn_percent: Percent | None = None
     critical_percent: Percent | None = None
+    rebuild_policy: CopyPolicy | None = None
+    rebuild_copies: Copies | None = None
+    rebuild_bandwidth: Bandwidth | None = None
+    rebalance: bool | None = None
 
 
 class NewDevice(body.Body):
@@ -216,6 +238,16 @@ class EventPage(body.Query):
     before: Annotated[int, Field(ge=1, le=2**62)] | None = None
     subject: Annotated[str, Field(min_length=1, max_length=63)] | None = None
     kind: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+
+
+class SdsRemoval(body.Query):
+    """``evacuate``: move what it holds elsewhere first, though it answers."""
+
+    evacuate: bool = False
+
+
+class Nothing(body.Body):
+    """An order that needs no more than its path."""
 
 
 class Force(body.Query):

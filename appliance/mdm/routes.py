@@ -46,13 +46,12 @@ def table(
     """All routes. ``address``: host and port this MDM is reached at, once it is."""
     whole = cluster.Cluster(ctx, address)
     routes = [
-        *_noun(domains.Domains(ctx), "domains", "Domain", shapes.Domain, bodies.Rename,
+        *_noun(domains.Domains(ctx), "domains", "Domain", shapes.Domain, bodies.DomainChange,
                bodies.NewDomain, (_Taken,)),
         *_noun(fault_sets.FaultSets(ctx), "fault-sets", "FaultSet", shapes.FaultSet, bodies.Rename,
                bodies.NewFaultSet, (_Taken, errors.NotFound)),
-        *_noun(pools.Pools(ctx), "pools", "Pool", shapes.Pool, bodies.PoolChange, bodies.NewPool,
-               (_Taken, errors.NotFound)),
-        *_noun(sds.Servers(ctx), "sds", "Sds", shapes.Sds, bodies.Rename),
+        *_pools(pools.Pools(ctx)),
+        *_sds(sds.Servers(ctx)),
         *_noun(sdcs.Clients(ctx), "sdcs", "Sdc", shapes.Sdc, bodies.SdcChange),
         *_noun(tokens.Tokens(ctx), "tokens", "Token", shapes.Token, None, bodies.NewToken,
                (_Taken,), made=shapes.NewToken),
@@ -98,6 +97,39 @@ def _noun(
                   raises=(_Taken, errors.Conflict))
         )  # fmt: skip
     return routes
+
+
+def _pools(resource: pools.Pools) -> list[Route]:
+    refused = (_Taken, errors.NotFound)
+    return [
+        *_noun(resource, "pools", "Pool", shapes.Pool, bodies.PoolChange, bodies.NewPool, refused),
+        Route("POST", f"{_API}/pools/{{ref}}/rebalance", resource.on_rebalance, "rebalancePool",
+              "Even a pool out now", "pools", request=bodies.Nothing, response=shapes.Accepted,
+              status=202),
+    ]  # fmt: skip
+
+
+def _sds(resource: sds.Servers) -> list[Route]:
+    path, tag = f"{_API}/sds/{{ref}}", "sds"
+    refused = (errors.Conflict,)
+    common = _noun(resource, "sds", "Sds", shapes.Sds, bodies.Rename)
+    return [
+        *(route for route in common if route.method != "DELETE"),
+        Route("DELETE", path, resource.on_delete, "removeSds",
+              "Forget an SDS, what it holds moved elsewhere first", tag, query=bodies.SdsRemoval,
+              response=shapes.Accepted, status=202, raises=(errors.InUse, errors.Conflict)),
+        Route("POST", f"{path}/evacuation", resource.on_evacuate, "evacuateSds",
+              "Move everything off an SDS", tag, request=bodies.Nothing,
+              response=shapes.Accepted, status=202, raises=refused),
+        Route("DELETE", f"{path}/evacuation", resource.on_readmit, "readmitSds",
+              "Use an SDS again that is or was evacuated", tag, response=shapes.Sds,
+              raises=refused),
+        Route("POST", f"{path}/maintenance", resource.on_enter_maintenance, "enterMaintenance",
+              "Let an SDS be absent for a while", tag, request=bodies.Nothing,
+              response=shapes.Sds, raises=refused),
+        Route("DELETE", f"{path}/maintenance", resource.on_leave_maintenance, "leaveMaintenance",
+              "Use an SDS again after maintenance", tag, response=shapes.Sds, raises=refused),
+    ]  # fmt: skip
 
 
 def _devices(resource: devices.Devices) -> list[Route]:
@@ -171,6 +203,9 @@ def _cluster(of: cluster.Cluster) -> list[Route]:
               query=bodies.JobPage, response=shapes.page_of(shapes.Job)),
         Route("GET", f"{_API}/jobs/{{ref}}", of.on_job, "getJob", "Show a job", "jobs",
               response=shapes.Job),
+        Route("DELETE", f"{_API}/jobs/{{ref}}", of.on_cancel_job, "cancelJob",
+              "Stop a job that moves replicas", "jobs", response=shapes.Job, status=202,
+              raises=(errors.Conflict,)),
         Route("GET", f"{_API}/events", of.on_events, "listEvents", "List events",
               "events", query=bodies.EventPage, response=shapes.page_of(shapes.Event)),
         Route("GET", f"{_API}/backups", of.on_backups, "listBackups", "List backups", "backups",

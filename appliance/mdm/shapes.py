@@ -11,6 +11,7 @@ from typing_extensions import TypedDict  # pydantic wants this one before Python
 class Domain(TypedDict):
     id: str
     name: str
+    rebuild_delay_s: float
     created_at: float
 
 
@@ -30,6 +31,10 @@ class Pool(TypedDict):
     spare_percent: int
     warn_percent: int
     critical_percent: int
+    rebuild_policy: str
+    rebuild_copies: int
+    rebuild_bandwidth: int
+    rebalance: bool
     capacity_bytes: int
     used_bytes: int
     provisioned_bytes: int
@@ -51,6 +56,7 @@ class Device(TypedDict):
     state: str
     reason: str
     reach: str
+    draining: bool
     limit_bytes: int
     capacity_bytes: int
     free_bytes: int
@@ -168,6 +174,8 @@ class Recovery(TypedDict):
 
 
 class Job(TypedDict):
+    """``rate_bytes_s``: lately; ``left_s``: what is left at that rate, null if nobody can say."""
+
     id: str
     kind: str
     subject_kind: str
@@ -177,6 +185,8 @@ class Job(TypedDict):
     done_bytes: int
     total_bytes: int
     percent: float | None
+    rate_bytes_s: int
+    left_s: float | None
     detail: str
     request_id: str
     started_at: float

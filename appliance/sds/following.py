@@ -14,6 +14,7 @@ from appliance.protocol import messages
 from appliance.sds import (
     copies,
     copy_job,
+    data_file,
     fence,
     leg_state,
     replica_store,
@@ -21,6 +22,9 @@ from appliance.sds import (
 )
 
 logger = logging.getLogger(__name__)
+
+#: Runs of units whose space is given back at once, in some tens of milliseconds: a turn may come.
+_GIVE_BACK_RUNS = 2000
 
 
 def follow(
@@ -36,7 +40,7 @@ def follow(
     volume, data = state.volume, state.data
     if volume is None or data is None or volume.generation != order.generation:
         raise ValueError("only an order of the sealed generation can be followed")
-    volume = _described(site, volume, order)
+    before, volume = volume, _described(site, volume, order)
     if not order.serve and state.export is not None:
         leg_state.end_processes(state, site.tools)
         state = replace(state, export=None, copy=None)
@@ -51,6 +55,7 @@ def follow(
     state = replace(
         state,
         volume=volume,
+        given_back=state.given_back if volume.leaving == before.leaving else 0,
         cache_id=site.device.cache_id,
         intents=tuple(site.replica.intents()),
         synced=frozenset(order.retire),
@@ -62,6 +67,7 @@ def follow(
         state = replace(state, volume=sealing.allocated(site, volume, data))
     except errors.NoCapacity as exc:
         error = str(exc)
+    state = _given_back(site, state, data)
     copy = _copy(site, state, order, device_failed)
     return replace(state, copy=copy, error=error)
 
@@ -70,12 +76,28 @@ def _described(
     site: leg_state.Site, have: replica_store.VolumeFile, order: messages.LegOrder
 ) -> replica_store.VolumeFile:
     """Name and states follow the order, durably; size and generation take a turn."""
-    volume = replace(have, name=order.name, columns=order.columns)
-    if not volume.own <= have.own:
-        volume = replace(volume, allocated_bytes=0)
+    new = replace(have, name=order.name, columns=order.columns)
+    volume = replica_store.described(have, new)
     if volume != have:
         site.device.metadata(lambda: site.replica.write(volume))
     return volume
+
+
+def _given_back(
+    site: leg_state.Site, state: leg_state.State, data: data_file.DataFile
+) -> leg_state.State:
+    """Free some of the space of columns that moved elsewhere; ``leg`` comes back for the rest."""
+    volume = state.volume
+    if volume is None or not volume.leaving:
+        return state
+    done = site.replica.give_back(data.fileno(), volume, state.given_back, _GIVE_BACK_RUNS)
+    if done < volume.size:
+        return replace(state, given_back=done)
+    data.sync()
+    empty = replace(volume, leaving=())
+    site.device.metadata(lambda: site.replica.write(empty))
+    logger.info("given_back volume=%s columns=%s", volume.id, volume.leaving)
+    return replace(state, volume=empty, given_back=0, used_bytes=data.used_bytes())
 
 
 def _copy(
@@ -93,6 +115,8 @@ def _copy(
         running.close(site.tools.death_limit_s)
     if wanted is None or state.volume is None or state.data is None:
         return None
+    if leg_state.needs_allocation(state.volume):
+        return None  # thick means that nothing lacks its space once it is in sync
     _check_copy(wanted, state, state.volume)
     job = copy_job.Job(
         order=wanted,

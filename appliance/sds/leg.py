@@ -140,7 +140,9 @@ class Leg:
             self._failed(order, exc)
             return
         self._set(state)
-        self._retry = state.volume is not None and leg_state.needs_allocation(state.volume)
+        self._retry = state.volume is not None and (
+            leg_state.needs_allocation(state.volume) or bool(state.volume.leaving)
+        )
         try:
             self._tools.devices.get(self.device_id, even_failed=state.deleted)
         except errors.BasaltError as exc:  # it was lost while this order was carried out

@@ -48,6 +48,7 @@ class State:
     """``volume`` is what is durable and sealed, None if nothing is there; ``data`` comes with it.
 
     ``export`` and ``copy`` are of ``volume.generation``; their processes may have ended.
+    ``given_back``: up to where the space of columns that left was freed.
     """
 
     cache_id: str = ""
@@ -61,6 +62,7 @@ class State:
     synced: frozenset[str] = frozenset()
     deleted: bool = False
     error: str = ""
+    given_back: int = 0
 
     @property
     def generation(self) -> int:

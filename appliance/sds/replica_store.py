@@ -11,7 +11,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from appliance.common import durable, errors
@@ -36,7 +36,8 @@ class VolumeFile:
     """``volume.json``. ``generation`` is durable before any process of it starts (R4).
 
     ``created`` is the generation that made the files, zeroes all. ``allocated_bytes``: own units
-    below it are allocated (thick).
+    below it are allocated (thick). ``leaving``: columns that moved elsewhere, whose space is still
+    to be given back.
     """
 
     id: str
@@ -51,6 +52,7 @@ class VolumeFile:
     generation: int
     created: int
     allocated_bytes: int = 0
+    leaving: tuple[int, ...] = ()
 
     @property
     def own(self) -> frozenset[int]:
@@ -124,6 +126,19 @@ class Replica:
                 f"{space.f_bavail * space.f_frsize} bytes are free"
             ) from exc
 
+    def give_back(self, fd: int, volume: VolumeFile, start: int, runs: int) -> int:
+        """Punch out ``runs`` runs of units of columns that left, from ``start`` on; how far that
+        came. Nobody reads or writes them any more."""
+        gone = frozenset(volume.leaving) - volume.own
+        for offset, length in layout.own_extents(gone, volume.ncols, volume.size, volume.unit):
+            if offset < start:
+                continue
+            if runs == 0:
+                return offset
+            allocation.punch_hole(fd, offset, length)
+            runs -= 1
+        return volume.size
+
     def intents(self) -> list[str]:
         """Incarnations that have an intent file here."""
         return sorted(
@@ -190,6 +205,16 @@ def scan(volumes: Path) -> Iterator[str]:
     for entry in os.scandir(volumes):
         if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
             yield entry.name
+
+
+def described(have: VolumeFile, new: VolumeFile) -> VolumeFile:
+    """``new``, with what only ``have`` knows: what is allocated, and which columns left."""
+    left = (frozenset(have.leaving) | have.own) - new.own
+    return replace(
+        new,
+        allocated_bytes=have.allocated_bytes if new.own <= have.own else 0,
+        leaving=tuple(sorted(left)),
+    )
 
 
 def in_state(volume: VolumeFile, state: model.ReplicaState) -> frozenset[int]:

@@ -111,8 +111,7 @@ def _described(
         raise errors.Conflict(
             why=f"the order is for {order.size} bytes, the replica has {have.size}; none shrinks"
         )
-    kept = have.allocated_bytes if volume.own <= have.own else 0
-    return replace(volume, created=have.created, allocated_bytes=kept)
+    return replica_store.described(have, replace(volume, created=have.created))
 
 
 def _prepare(
@@ -136,10 +135,11 @@ def _served(
     if order.flush or order.retire:
         data.sync()
     problem = ""
-    try:
-        volume = allocated(site, volume, data)
-    except errors.NoCapacity as exc:
-        problem = str(exc)
+    if not order.serve:  # clients wait for a seal that serves: it is done when the turn is over
+        try:
+            volume = allocated(site, volume, data)
+        except errors.NoCapacity as exc:
+            problem = str(exc)
     export: exports.Export | None = None
     if order.serve:
         try:

@@ -1,9 +1,11 @@
-"""``make bench``: our volume beside stock nbdkit (and Ceph RBD where installed), and the MDM's API.
+"""``make bench``: our volume beside stock nbdkit (and Ceph RBD where installed), and the MDM's API;
+with ``--only rebuild`` a rebuild beside nbdcopy.
 
 A single-host cluster with its devices on RAM, one run, medians of several rounds.
 """
 
 import argparse
+import functools
 import json
 import os
 import shutil
@@ -13,8 +15,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from appliance.common import units
 from appliance.rest import client
-from tests.bench import block, candidates, control
+from tests.bench import block, candidates, control, rebuild
 
 
 def main() -> None:
@@ -22,17 +25,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=4, help="of each fio job")
     parser.add_argument("--only", default="block,control")
+    parser.add_argument("--size", type=units.parse_size, default=units.GIB, help="of rebuild")
     parser.add_argument("--json", type=Path, help="write every figure here too")
     wanted = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="basalt-bench-", dir="/dev/shm"))
     cluster = work / "cluster"
     try:
-        _basalt("local", "up", "--dir", str(cluster), "--device-dir", str(work / "devices"))
+        servers = "4" if "rebuild" in wanted.only else "3"
+        devices = str(work / "devices")
+        _basalt("local", "up", "--dir", str(cluster), "--device-dir", devices, "--sds", servers)
         env = _environment(cluster)
         if "block" in wanted.only:
             _block(wanted, work, env)
         if "control" in wanted.only:
             print(control.measure(lambda: _connect(env)), flush=True)
+        if "rebuild" in wanted.only:
+            ask = functools.partial(_asked, env)
+            print(rebuild.measure(ask, cluster, work, wanted.size), flush=True)
     finally:
         _basalt("local", "down", "--dir", str(cluster), "--purge", "--yes")
         shutil.rmtree(work, ignore_errors=True)
@@ -58,6 +67,10 @@ def _block(wanted: argparse.Namespace, work: Path, env: dict[str, str]) -> None:
         wanted.json.write_text(json.dumps(figures, indent=1))
     _basalt("volume", "unmap", "bench", env=env)
     _basalt("volume", "delete", "bench", "--yes", env=env)
+
+
+def _asked(env: dict[str, str], *words: str) -> Any:
+    return _basalt(*words, "--json", env=env)
 
 
 def _basalt(*words: str, env: dict[str, str] | None = None) -> Any:

@@ -102,6 +102,10 @@ class FakeMdmApi:
             made = mdm_objects.mapping(volume, sdc, body)
             volume["mappings"].append(made)
             return copy.deepcopy(made)
+        if parts[2:] in (["rebalance"], ["evacuation"]):
+            return {"job": self.objects["jobs"][0]["id"]}
+        if parts[2:] == ["maintenance"]:
+            return self.one(parts[0], parts[1])
         if "name" in body and body["name"] in [one["name"] for one in self.objects[parts[0]]]:
             raise errors.AlreadyExists(kind=parts[0].removesuffix("s"), key=body["name"])
         made = {**mdm_objects.DEFAULTS[parts[0]], **body, "id": secrets.token_hex(8)}
@@ -124,6 +128,8 @@ class FakeMdmApi:
             mapping["state"] = "detaching"
             mapping["error"] = "" if params.get("force") else self.busy_error
             return mapping
+        if parts[2:] in (["evacuation"], ["maintenance"]):
+            return item
         self.objects[parts[0]].remove(item)
         return None
 

@@ -22,6 +22,7 @@ def _device(number: int, sds: int) -> dict[str, Any]:
         "state": "ok",
         "reason": "",
         "reach": "down" if sds == 2 else "up",
+        "draining": False,
         "limit_bytes": 0,
         "capacity_bytes": 100 * _GIB,
         "free_bytes": 90 * _GIB,
@@ -129,6 +130,8 @@ _JOB: dict[str, Any] = {
     "done_bytes": 43 * _GIB,
     "total_bytes": 100 * _GIB,
     "percent": 43.0,
+    "rate_bytes_s": _GIB,
+    "left_s": 57.0,
     "detail": "",
     "request_id": "4f2a",
     "started_at": _AT,
@@ -155,6 +158,10 @@ _POOL: dict[str, Any] = {
     "spare_percent": 0,
     "warn_percent": 80,
     "critical_percent": 90,
+    "rebuild_policy": "favour_application",
+    "rebuild_copies": 0,
+    "rebuild_bandwidth": 0,
+    "rebalance": True,
     "capacity_bytes": 300 * _GIB,
     "used_bytes": 30 * _GIB,
     "provisioned_bytes": 16 * _GIB,
@@ -179,7 +186,7 @@ _SDC: dict[str, Any] = {
     "created_at": _AT,
 }
 
-_DOMAIN = {"id": _id(0xA0), "name": "default", "created_at": _AT}
+_DOMAIN = {"id": _id(0xA0), "name": "default", "rebuild_delay_s": 600.0, "created_at": _AT}
 _FAULT_SET = {"id": _id(0xF1), "name": "fs1", "domain": "default", "domain_id": _id(0xA0)}
 _TOKEN = {"id": _id(0x20), "name": "admin", "role": "administrator", "created_at": _AT}
 _BACKUP = {"path": "/var/lib/basalt/mdm/backups/a.db", "size_bytes": 98304, "created_at": _AT}

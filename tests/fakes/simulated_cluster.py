@@ -24,10 +24,12 @@ from appliance.mdm.services import (
     heartbeats,
     liveness,
     mappings,
+    policies,
     pools,
     reach,
     recovery,
     registration,
+    relocation,
     turns,
     upkeep,
     volumes,
@@ -40,6 +42,9 @@ STEP_S = 0.1
 
 #: An agent that nobody poked and that has no news asks every so many steps.
 POLL_STEPS = 5
+
+#: The MDM looks for replicas that have to go elsewhere every so many steps.
+RELOCATION_STEPS = 10
 
 
 class Cluster:
@@ -55,7 +60,7 @@ class Cluster:
         self.pokes: list[frozenset[unit_of_work.Poke]] = []
         self._step = 0
         self._start()
-        self.sds = [self._new_sds(f"sds{n}") for n in range(1, sds + 1)]
+        self.sds = [self.new_sds(f"sds{n}") for n in range(1, sds + 1)]
         self.sdcs = [self._new_sdc(f"sdc{n}") for n in range(1, sdcs + 1)]
         pools.create(self.ctx, "test", bodies.NewPool(name="pool"))
         for agent in self.sds:
@@ -79,12 +84,18 @@ class Cluster:
         )
         self.turns = turns.Turns(self.clock)
         self.clients = clients.Clients(self.ctx)
+        self.policies = policies.Policies(self.ctx)
         self.upkeep = upkeep.Upkeep(
-            self.turns, lambda ident: reach.agent(self.ctx, ident)[0], self.clients
+            self.turns,
+            lambda ident: reach.agent(self.ctx, ident)[0],
+            self.clients,
+            self.policies.apply,
         )
         self.recovery = recovery.Recovery(self.ctx, self.turns, self.upkeep)
         self.beats = heartbeats.Heartbeats(self.ctx, self.turns, self.upkeep, self.clients)
+        self.policies.plugins = self.beats.plugins
         self.rounds = turn_rounds.TurnRounds(self.ctx, self.turns, self.upkeep)
+        self.relocation = relocation.Relocation(self.ctx, self.turns, self.upkeep)
 
     def restart(self) -> None:
         """The MDM is killed and started again: all that it had in memory is gone."""
@@ -140,6 +151,9 @@ class Cluster:
             if self._step % POLL_STEPS == 0 or agent.id in poked or agent.has_news():
                 self.exchange(agent)
         self.rounds.run_once()
+        if self._step % RELOCATION_STEPS == 0:
+            self.relocation.run_once()
+            self.policies.run_once()
 
     def steps(self, count: int) -> None:
         for _ in range(count):
@@ -160,7 +174,7 @@ class Cluster:
         """The volume with everything, as committed; changes to it go nowhere."""
         with self.ctx.uow.read() as tx:
             found = tx.session.get_one(models.Volume, volume)
-            _ = (found.replicas, found.legs, found.mappings, found.incarnations)
+            _ = (found.replicas, found.legs, found.mappings, found.incarnations, found.moves)
             return found
 
     def states(self, volume: str) -> dict[str, set[str]]:
@@ -228,7 +242,7 @@ class Cluster:
 
     # --- inside -------------------------------------------------------------------------
 
-    def _new_sds(self, name: str) -> simulated_agents.SimSds:
+    def new_sds(self, name: str) -> simulated_agents.SimSds:
         words = messages.Registration(name, ("127.0.0.1",), 7072)
         return simulated_agents.SimSds(registration.sds(self.ctx, words, "").id, name)
 

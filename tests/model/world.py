@@ -26,14 +26,14 @@ class Place:
     engine: sqlalchemy.Engine
     ids: Iterator[int]
 
-    def begin(self) -> simulated_cluster.Cluster:
-        """A new cluster of two SDSs and two clients on a new database."""
+    def begin(self, servers: int) -> simulated_cluster.Cluster:
+        """A new cluster of some SDSs and two clients on a new database."""
         self.ids = itertools.count(1)
         self.engine.dispose()
         for old in self.folder.iterdir():
             old.unlink()
         shutil.copy(self.template / "mdm.db", self.folder)
-        return simulated_cluster.Cluster(self.folder, self.engine, sds=2, sdcs=2)
+        return simulated_cluster.Cluster(self.folder, self.engine, servers, sdcs=2)
 
 
 class World:
@@ -42,8 +42,10 @@ class World:
     ``truth`` is what may be read: the values of each block that nobody may call wrong.
     """
 
+    servers = 2
+
     def __init__(self, place: Place) -> None:
-        self.c = place.begin()
+        self.c = place.begin(self.servers)
         self.volume = self.c.create(shareable=True)
         self.c.map(self.volume, 0)
         self.c.map(self.volume, 1)

@@ -35,9 +35,12 @@ class Cluster(Base):
 
 
 class Domain(Base):
+    """``rebuild_delay_s``: replicas on devices that stay away for longer are made elsewhere."""
+
     __tablename__ = "domains"
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
+    rebuild_delay_s: Mapped[float] = mapped_column(default=600.0)
     created_at: Mapped[float]
 
 
@@ -50,7 +53,8 @@ class FaultSet(Base):
 
 
 class Sds(Base):
-    """``state``: normal, maintenance, removing. Without a fault set an SDS is one by itself."""
+    """``state``: normal, maintenance, evacuating, removing. Without a fault set an SDS is one by
+    itself."""
 
     __tablename__ = "sds"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -67,7 +71,10 @@ class Sds(Base):
 
 
 class Pool(Base):
-    """``media``: hdd or ssd; a pool takes devices of its own media type only."""
+    """``media``: hdd or ssd; a pool takes devices of its own media type only.
+
+    ``rebuild_…`` is its domain.policy.Policy; ``rebalance``: even it out when devices come.
+    """
 
     __tablename__ = "pools"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -77,13 +84,17 @@ class Pool(Base):
     spare_percent: Mapped[int] = mapped_column(default=0)
     warn_percent: Mapped[int] = mapped_column(default=80)
     critical_percent: Mapped[int] = mapped_column(default=90)
-    policy: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    rebuild_policy: Mapped[str] = mapped_column(default="favour_application")
+    rebuild_copies: Mapped[int] = mapped_column(default=0)
+    rebuild_bandwidth: Mapped[int] = mapped_column(BigInteger, default=0)
+    rebalance: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[float]
     __table_args__ = (UniqueConstraint("domain_id", "name"),)
 
 
 class Device(Base):
-    """``state``: adding, ok, failed, missing, refused, removing."""
+    """``state``: adding, ok, failed, missing, refused, removing. ``draining``: its replicas move
+    away, after which it is removed. ``absent_since``: since when it is not to be had."""
 
     __tablename__ = "devices"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -96,6 +107,8 @@ class Device(Base):
     limit_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     capacity_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     free_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    draining: Mapped[bool] = mapped_column(default=False)
+    absent_since: Mapped[float | None]
     created_at: Mapped[float]
     sds: Mapped[Sds] = relationship()
     __table_args__ = (UniqueConstraint("sds_id", "path"),)
@@ -118,7 +131,8 @@ class Volume(Base):
     """``state``: allocating (thick, not yet reserved), ready, deleting.
 
     ``turn_open`` is committed before any agent hears of ``generation``, so that an MDM that
-    restarts knows to begin the turn anew (R4).
+    restarts knows to begin the turn anew (R4). ``stuck`` says why a replica that should move or be
+    made anew has nowhere to go.
     """
 
     __tablename__ = "volumes"
@@ -136,6 +150,7 @@ class Volume(Base):
     map_version: Mapped[int] = mapped_column(BigInteger, default=1)
     turn_open: Mapped[bool] = mapped_column(default=False, index=True)
     lost_generation: Mapped[int] = mapped_column(BigInteger, default=0)
+    stuck: Mapped[str] = mapped_column(default="")
     created_at: Mapped[float]
     replicas: Mapped[list["Replica"]] = relationship(
         order_by="Replica.column, Replica.slot", cascade="all, delete-orphan"
@@ -143,11 +158,13 @@ class Volume(Base):
     legs: Mapped[list["VolumeLeg"]] = relationship(cascade="all, delete-orphan")
     mappings: Mapped[list["Mapping"]] = relationship(cascade="all, delete-orphan")
     incarnations: Mapped[list["Incarnation"]] = relationship(cascade="all, delete-orphan")
+    moves: Mapped[list["Move"]] = relationship(order_by="Move.column", cascade="all, delete-orphan")
 
 
 class Replica(Base):
-    """One of ``ncols * 2`` entries of a volume's map. ``state`` is a domain.model.ReplicaState.
+    """One of ``ncols * 2`` entries of a volume's map; a column that moves has a third.
 
+    ``state`` is a domain.model.ReplicaState.
     ``full_copy``: the next copy takes everything, not the marked regions only (R8).
     """
 
@@ -160,12 +177,32 @@ class Replica(Base):
     full_copy: Mapped[bool] = mapped_column(default=False)
 
 
+class Move(Base):
+    """A column's replica on its way from one device to another, by way of a third copy.
+
+    The one on ``to_device_id`` leaves again if ``cancelled``; else the one on ``from_device_id``
+    does, once that is in sync. ``job_id`` is the job whose ``total_bytes`` it has part of.
+    """
+
+    __tablename__ = "moves"
+    volume_id: Mapped[str] = mapped_column(ForeignKey("volumes.id"), primary_key=True)
+    column: Mapped[int] = mapped_column(primary_key=True)
+    from_device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"), index=True)
+    to_device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"), index=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    total_bytes: Mapped[int] = mapped_column(BigInteger)
+    done_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    expected_bytes: Mapped[int] = mapped_column(BigInteger)
+    cancelled: Mapped[bool] = mapped_column(default=False)
+
+
 class VolumeLeg(Base):
     """One (volume, device): what it last reported, and what it is ordered to be.
 
     ``generation``, ``cache_id``, ``port``, ``socket``, ``data_export`` and ``intents`` are of
     its newest seal. ``created``: the generation that made its files; a later one means that they
     were lost. ``reserved_bytes`` is what a thick volume's columns keep here, 0 if thin.
+    ``pace``: bytes a second that a copy to it may take, 0 for no limit, -1 while it has to wait.
     ``revision`` is the cluster's revision at which its order last changed, ``request_id`` the
     request that changed it.
     A row with ``deleting`` is a tombstone: it goes when the agent said that nothing is left.
@@ -187,6 +224,7 @@ class VolumeLeg(Base):
     allocated: Mapped[bool] = mapped_column(default=False)
     used_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     reserved_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    pace: Mapped[int] = mapped_column(BigInteger, default=-1)
     error: Mapped[str] = mapped_column(default="")
     revision: Mapped[int] = mapped_column(BigInteger, default=0, index=True)
     request_id: Mapped[str] = mapped_column(default="")
@@ -251,7 +289,11 @@ class Incarnation(Base):
 
 
 class Job(Base):
-    """Long work with progress. ``state``: running, done, failed, cancelled."""
+    """Long work with progress. ``state``: running, done, failed, cancelled.
+
+    ``moved_bytes`` are of the moves that are over; ``rate`` is in bytes a second, measured since
+    ``rate_at``, when ``rate_bytes`` were done.
+    """
 
     __tablename__ = "jobs"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -262,6 +304,10 @@ class Job(Base):
     state: Mapped[str] = mapped_column(default="running", index=True)
     done_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     total_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    moved_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    rate: Mapped[float] = mapped_column(default=0.0)
+    rate_at: Mapped[float] = mapped_column(default=0.0)
+    rate_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     detail: Mapped[str] = mapped_column(default="")
     request_id: Mapped[str]
     started_at: Mapped[float]

@@ -18,6 +18,7 @@ from appliance.mdm.services import (
     prometheus,
     readiness,
     topology,
+    withdrawal,
 )
 from appliance.rest import body
 
@@ -55,6 +56,10 @@ class Cluster:
 
     def on_job(self, _req: falcon.Request, resp: falcon.Response, ref: str) -> None:
         resp.media = jobs.get(self._ctx, ref)
+
+    def on_cancel_job(self, req: falcon.Request, resp: falcon.Response, ref: str) -> None:
+        resp.status = falcon.HTTP_202
+        resp.media = withdrawal.cancel(self._ctx, reply.actor(req), ref)
 
     def on_events(self, req: falcon.Request, resp: falcon.Response) -> None:
         resp.media = events.list_page(self._ctx, body.query(req, bodies.EventPage))

@@ -4,7 +4,7 @@ import falcon
 
 from appliance.mdm import bodies
 from appliance.mdm.resources import reply
-from appliance.mdm.services import context, devices
+from appliance.mdm.services import context, devices, withdrawal
 from appliance.rest import body
 
 
@@ -27,4 +27,4 @@ class Devices:
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, ref: str) -> None:
         force = body.query(req, bodies.Force).force
-        reply.gone(resp, devices.delete(self._ctx, reply.actor(req), ref, force))
+        reply.gone(resp, withdrawal.drain(self._ctx, reply.actor(req), ref, force))

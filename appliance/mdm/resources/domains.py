@@ -26,8 +26,8 @@ class Domains:
         resp.media = domains.get(self._ctx, ref)
 
     def on_update(self, req: falcon.Request, resp: falcon.Response, ref: str) -> None:
-        change = body.read(req, bodies.Rename)
-        resp.media = domains.rename(self._ctx, reply.actor(req), ref, change)
+        change = body.read(req, bodies.DomainChange)
+        resp.media = domains.update(self._ctx, reply.actor(req), ref, change)
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, ref: str) -> None:
         domains.delete(self._ctx, reply.actor(req), ref)

@@ -4,7 +4,7 @@ import falcon
 
 from appliance.mdm import bodies
 from appliance.mdm.resources import reply
-from appliance.mdm.services import context, pools
+from appliance.mdm.services import balancing, context, pools
 from appliance.rest import body
 
 
@@ -32,3 +32,7 @@ class Pools:
     def on_delete(self, req: falcon.Request, resp: falcon.Response, ref: str) -> None:
         pools.delete(self._ctx, reply.actor(req), ref)
         resp.status = falcon.HTTP_204
+
+    def on_rebalance(self, req: falcon.Request, resp: falcon.Response, ref: str) -> None:
+        body.read(req, bodies.Nothing)
+        reply.gone(resp, balancing.order(self._ctx, reply.actor(req), ref))

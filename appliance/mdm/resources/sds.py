@@ -4,7 +4,7 @@ import falcon
 
 from appliance.mdm import bodies
 from appliance.mdm.resources import reply
-from appliance.mdm.services import context, sds
+from appliance.mdm.services import context, maintenance, sds, withdrawal
 from appliance.rest import body
 
 
@@ -25,5 +25,19 @@ class Servers:
         resp.media = sds.rename(self._ctx, reply.actor(req), ref, change)
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, ref: str) -> None:
-        sds.delete(self._ctx, reply.actor(req), ref)
-        resp.status = falcon.HTTP_204
+        evacuate = body.query(req, bodies.SdsRemoval).evacuate
+        reply.gone(resp, withdrawal.remove(self._ctx, reply.actor(req), ref, evacuate))
+
+    def on_evacuate(self, req: falcon.Request, resp: falcon.Response, ref: str) -> None:
+        body.read(req, bodies.Nothing)
+        reply.gone(resp, withdrawal.evacuate(self._ctx, reply.actor(req), ref))
+
+    def on_readmit(self, req: falcon.Request, resp: falcon.Response, ref: str) -> None:
+        resp.media = withdrawal.readmit(self._ctx, reply.actor(req), ref)
+
+    def on_enter_maintenance(self, req: falcon.Request, resp: falcon.Response, ref: str) -> None:
+        body.read(req, bodies.Nothing)
+        resp.media = maintenance.enter(self._ctx, reply.actor(req), ref)
+
+    def on_leave_maintenance(self, req: falcon.Request, resp: falcon.Response, ref: str) -> None:
+        resp.media = maintenance.leave(self._ctx, reply.actor(req), ref)

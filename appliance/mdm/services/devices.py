@@ -34,6 +34,7 @@ def create(ctx: context.Context, actor: str, new: bodies.NewDevice) -> shapes.De
             reason="waiting for the SDS to adopt it",
             capacity_bytes=0,
             free_bytes=0,
+            draining=False,
             created_at=tx.now,
         )
         tx.session.add(row)
@@ -82,19 +83,29 @@ def delete(ctx: context.Context, actor: str, ident: str, force: bool) -> str | N
             )
         tx.poke("sds", row.sds_id)
         if force or row.state == "refused":
-            tx.event("device_removed", "device", row.id, row.path, forced=force)
-            _drop(tx, row)
+            drop(tx, row, forced=force)
             return None
         if row.state == "removing":
             return jobs.running(tx, _JOB, row.id)
-        row.state, row.reason = "removing", "waiting for the SDS to give it back"
-        tx.event("device_removing", "device", row.id, row.path)
+        give_back(tx, row)
         return jobs.start(tx, _JOB, "device", row.id, row.path).id
+
+
+def give_back(tx: unit_of_work.Tx, row: models.Device) -> None:
+    """Order the SDS to give an empty device back."""
+    row.state, row.reason = "removing", "waiting for the SDS to give it back"
+    tx.event("device_removing", "device", row.id, row.path)
+    tx.poke("sds", row.sds_id)
 
 
 def given_back(tx: unit_of_work.Tx, row: models.Device) -> None:
     """The agent reports nothing of a device in state removing any more: forget it."""
-    tx.event("device_removed", "device", row.id, row.path, forced=False)
+    drop(tx, row, forced=False)
+
+
+def drop(tx: unit_of_work.Tx, row: models.Device, forced: bool) -> None:
+    """Forget a device without replicas. ``forced``: its SDS knows nothing of it."""
+    tx.event("device_removed", "device", row.id, row.path, forced=forced)
     _drop(tx, row)
 
 
@@ -111,6 +122,7 @@ def view(ctx: context.Context, row: models.Device, sds_name: str, pool_name: str
         "state": row.state,
         "reason": row.reason,
         "reach": reach.agent(ctx, row.sds_id)[0].value,
+        "draining": row.draining,
         "limit_bytes": row.limit_bytes,
         "capacity_bytes": row.capacity_bytes,
         "free_bytes": row.free_bytes,
@@ -140,7 +152,8 @@ def _check_path(tx: unit_of_work.Tx, sds: models.Sds, path: str) -> None:
             raise errors.Conflict(why=f"{path} and the device {other} lie inside one another")
 
 
-def _check_unused(tx: unit_of_work.Tx, row: models.Device) -> None:
+def volumes_on(tx: unit_of_work.Tx, row: models.Device) -> list[str]:
+    """Names of the volumes that have replicas on the device."""
     query = (
         select(models.Volume.name)
         .join(models.Replica, models.Replica.volume_id == models.Volume.id)
@@ -148,20 +161,24 @@ def _check_unused(tx: unit_of_work.Tx, row: models.Device) -> None:
         .distinct()
         .order_by(models.Volume.name)
     )
-    names = list(tx.session.scalars(query))
-    if names:
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return list(tx.session.scalars(query))
+
+
+def _check_unused(tx: unit_of_work.Tx, row: models.Device) -> None:
+    if names := volumes_on(tx, row):
         raise errors.InUse(
             kind="device",
             key=row.path,
-            why=f"it holds replicas of {', '.join(names[:5])}{more}; delete those volumes first",
+            why=f"it holds replicas of {refs.some(names)}; remove it without force, and they are "
+            "made elsewhere first",
         )
 
 
 def _drop(tx: unit_of_work.Tx, row: models.Device) -> None:
     """Delete the row with what is left of deleted volumes on it."""
-    for model in (models.Replica, models.VolumeLeg):
-        tx.session.execute(sqlalchemy.delete(model).where(model.device_id == row.id))
+    ends = (models.Move.from_device_id, models.Move.to_device_id)
+    for column in (models.Replica.device_id, models.VolumeLeg.device_id, *ends):
+        tx.session.execute(sqlalchemy.delete(column.class_).where(column == row.id))
     empty = (
         select(models.Volume)
         .where(models.Volume.state == "deleting")

@@ -39,7 +39,9 @@ def list_page(ctx: context.Context, page: bodies.Page) -> dict[str, Any]:
         return pages.cut([_view(row) for row in tx.session.scalars(query)], "name", page)
 
 
-def rename(ctx: context.Context, actor: str, ref: str, change: bodies.Rename) -> shapes.Domain:
+def update(
+    ctx: context.Context, actor: str, ref: str, change: bodies.DomainChange
+) -> shapes.Domain:
     """Raises errors.AlreadyExists."""
     with ctx.uow.write(actor) as tx:
         row = refs.find(tx, models.Domain, ref)
@@ -47,6 +49,11 @@ def rename(ctx: context.Context, actor: str, ref: str, change: bodies.Rename) ->
             refs.check_free(tx, models.Domain, change.name)
             tx.event("domain_renamed", "domain", row.id, change.name, old=row.name)
             row.name = change.name
+        delay_s = change.rebuild_delay_s
+        if delay_s is not None and delay_s != row.rebuild_delay_s:
+            changes = {"old": row.rebuild_delay_s, "rebuild_delay_s": delay_s}
+            tx.event("domain_changed", "domain", row.id, row.name, **changes)
+            row.rebuild_delay_s = delay_s
         return _view(row)
 
 
@@ -78,4 +85,9 @@ def _names(tx: unit_of_work.Tx, model: Any, domain_id: str) -> str:
 
 
 def _view(row: models.Domain) -> shapes.Domain:
-    return {"id": row.id, "name": row.name, "created_at": row.created_at}
+    return {
+        "id": row.id,
+        "name": row.name,
+        "rebuild_delay_s": row.rebuild_delay_s,
+        "created_at": row.created_at,
+    }

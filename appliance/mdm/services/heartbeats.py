@@ -16,9 +16,18 @@ from sqlalchemy import select
 
 from appliance.common import errors
 from appliance.mdm.db import models, unit_of_work
-from appliance.mdm.services import clients, context, devices, jobs, orders, report_order, volumes
+from appliance.mdm.services import (
+    clients,
+    context,
+    devices,
+    jobs,
+    moves,
+    orders,
+    report_order,
+    upkeep,
+    volumes,
+)
 from appliance.mdm.services.turns import Turns
-from appliance.mdm.services.upkeep import Upkeep
 from appliance.protocol import messages
 
 A = TypeVar("A", models.Sds, models.Sdc)
@@ -33,18 +42,23 @@ class Heartbeats:
     """Called by the agents' endpoints, from any thread."""
 
     def __init__(
-        self, ctx: context.Context, turns: Turns, upkeep: Upkeep, of_clients: clients.Clients
+        self,
+        ctx: context.Context,
+        turns: Turns,
+        care: upkeep.Upkeep,
+        of_clients: clients.Clients,
     ) -> None:
         self._ctx = ctx
         self._turns = turns
-        self._upkeep = upkeep
+        self._upkeep = care
         self._clients = of_clients
         self._lock = threading.Lock()
         self._sessions: dict[str, str] = {}
         self._order = report_order.ReportOrder()
         self._devices: dict[str, tuple[float, tuple[messages.DeviceReport, ...]]] = {}
         self._mappings: dict[str, messages.MappingReport] = {}
-        self._copied: dict[tuple[str, str], int] = {}
+        #: by volume: a generation, and of each device what is copied and what there is to copy
+        self._copied: dict[str, tuple[int, dict[str, tuple[int, int]]]] = {}
         #: newest status of each incarnation, for statistics
         self.plugins: dict[str, messages.PluginStatus] = {}
 
@@ -200,16 +214,31 @@ class Heartbeats:
         # A report made before a turn that is now going on counts for nothing (R8).
         if volume.turn_open or not leg.serving:
             return
-        self._copied[(volume.id, leg.device_id)] = copy.copied_bytes
-        done = sum(count for (vol, _), count in self._copied.items() if vol == volume.id)
-        jobs.progress(tx, "resync", volume.id, done, copy.error or copy.waiting)
+        moves.progress(volume, leg.device_id, copy)
+        self._note_resync(tx, volume, leg, copy)
         self._clients.held_up(tx, volume, leg.device_id, copy.waiting_for)
         syncing = any(
             r.device_id == leg.device_id and r.state == "syncing" for r in volume.replicas
         )
         if copy.done and syncing:
-            self._copied.pop((volume.id, leg.device_id), None)
             self._upkeep.copy_done(tx, volume, leg.device_id)
+
+    def _note_resync(
+        self,
+        tx: unit_of_work.Tx,
+        volume: models.Volume,
+        leg: models.VolumeLeg,
+        copy: messages.CopyReport,
+    ) -> None:
+        if not upkeep.resyncing(volume, leg.device_id):
+            return
+        generation, parts = self._copied.get(volume.id, (0, {}))
+        if generation != volume.generation:
+            parts = {}
+        parts[leg.device_id] = copy.copied_bytes, copy.total_bytes
+        self._copied[volume.id] = volume.generation, parts
+        done, total = (sum(part) for part in zip(*parts.values(), strict=True))
+        jobs.progress(tx, "resync", volume.id, done, copy.error or copy.waiting, total)
 
     def _emptied(self, tx: unit_of_work.Tx, volume: models.Volume, leg: models.VolumeLeg) -> None:
         """The files of a leg were made anew, all zeroes: nothing in them may be read any more."""

@@ -11,6 +11,9 @@ from appliance.mdm import bodies, shapes
 from appliance.mdm.db import models, unit_of_work
 from appliance.mdm.services import context, refs
 
+#: A job's rate is measured anew this often. Seconds.
+RATE_S = 5.0
+
 
 def start(
     tx: unit_of_work.Tx, kind: str, subject_kind: str, ident: str, name: str, total_bytes: int = 0
@@ -25,6 +28,10 @@ def start(
         state="running",
         done_bytes=0,
         total_bytes=total_bytes,
+        moved_bytes=0,
+        rate=0.0,
+        rate_at=0.0,
+        rate_bytes=0,
         detail="",
         request_id=log.request_id(),
         started_at=tx.now,
@@ -42,24 +49,50 @@ def running(tx: unit_of_work.Tx, kind: str, subject_id: str) -> str | None:
 
 
 def progress(
-    tx: unit_of_work.Tx, kind: str, subject_id: str, done_bytes: int, detail: str = ""
+    tx: unit_of_work.Tx,
+    kind: str,
+    subject_id: str,
+    done_bytes: int,
+    detail: str = "",
+    total_bytes: int | None = None,
 ) -> None:
     """Note how far the running job is; nothing happens if there is none."""
     job = _running(tx, kind, subject_id)
     if job is not None:
-        job.done_bytes = min(done_bytes, job.total_bytes) if job.total_bytes else done_bytes
-        job.detail, job.updated_at = detail, tx.now
+        note(tx, job, done_bytes, job.total_bytes if total_bytes is None else total_bytes, detail)
+
+
+def note(
+    tx: unit_of_work.Tx, job: models.Job, done_bytes: int, total_bytes: int, detail: str
+) -> None:
+    """How far a job is, and at what rate that came about."""
+    done = min(done_bytes, total_bytes) if total_bytes else done_bytes
+    spent_s = tx.now - job.rate_at
+    if not job.rate_at or spent_s < 0 or done < job.rate_bytes:
+        job.rate_at, job.rate_bytes, job.rate = tx.now, done, 0.0
+    elif spent_s >= RATE_S or (not job.rate and spent_s >= 1.0):
+        job.rate = (done - job.rate_bytes) / spent_s
+        job.rate_at, job.rate_bytes = tx.now, done
+    if (job.done_bytes, job.total_bytes, job.detail) != (done, total_bytes, detail):
+        job.done_bytes, job.total_bytes, job.detail = done, total_bytes, detail
+        job.updated_at = tx.now
 
 
 def finish(tx: unit_of_work.Tx, kind: str, subject_id: str, error: str = "") -> None:
     """End the running job, well if ``error`` is empty; nothing happens if there is none."""
     job = _running(tx, kind, subject_id)
-    if job is None:
-        return
-    job.state, job.detail = ("failed", error) if error else ("done", "")
-    job.done_bytes = job.done_bytes if error else job.total_bytes
+    if job is not None:
+        end(tx, job, "failed" if error else "done", error)
+
+
+def end(tx: unit_of_work.Tx, job: models.Job, state: str, why: str = "") -> None:
+    """``state``: done, failed or cancelled."""
+    job.state, job.detail = state, why
+    job.rate = 0.0
+    if state == "done":
+        job.done_bytes = job.total_bytes
     job.updated_at = job.finished_at = tx.now
-    tx.event(f"{kind}_{job.state}", job.subject_kind, job.subject_id, job.subject_name, why=error)
+    tx.event(f"{job.kind}_{state}", job.subject_kind, job.subject_id, job.subject_name, why=why)
 
 
 def get(ctx: context.Context, ident: str) -> shapes.Job:
@@ -91,6 +124,8 @@ def count_running(tx: unit_of_work.Tx) -> int:
 
 def view(job: models.Job) -> shapes.Job:
     percent = round(100 * job.done_bytes / job.total_bytes, 1) if job.total_bytes else None
+    rate = job.rate if job.state == "running" else 0.0
+    left_s = (job.total_bytes - job.done_bytes) / rate if rate else None
     return {
         "id": job.id,
         "kind": job.kind,
@@ -101,6 +136,8 @@ def view(job: models.Job) -> shapes.Job:
         "done_bytes": job.done_bytes,
         "total_bytes": job.total_bytes,
         "percent": 100.0 if job.state == "done" else percent,
+        "rate_bytes_s": round(rate),
+        "left_s": None if left_s is None or not job.total_bytes else round(left_s, 1),
         "detail": job.detail,
         "request_id": job.request_id,
         "started_at": job.started_at,

@@ -5,6 +5,7 @@ poke is a hint; an agent that missed it asks within its poll interval.
 """
 
 from collections.abc import Iterable
+from typing import Any, TypeVar
 
 import sqlalchemy
 from sqlalchemy import orm, select
@@ -14,11 +15,15 @@ from appliance.domain import model
 from appliance.mdm.db import models, unit_of_work
 from appliance.protocol import messages
 
+#: A replica's row, or as much of it as was asked for.
+R = TypeVar("R", models.Replica, Any)
+
 _WHOLE = (
     orm.selectinload(models.Volume.replicas),
     orm.selectinload(models.Volume.legs),
     orm.selectinload(models.Volume.mappings),
     orm.selectinload(models.Volume.incarnations),
+    orm.selectinload(models.Volume.moves),
 )
 
 
@@ -143,13 +148,13 @@ def _copy_order(
     places: dict[str, models.Sds | models.Sdc],
 ) -> messages.CopyOrder | None:
     """Pull the columns that are syncing here, each from an in-sync replica (R8)."""
-    if volume.turn_open or not leg.serving:
+    if volume.turn_open or not leg.serving or leg.pace < 0:
         return None
     columns = []
     for row in own:
         if row.state != "syncing":
             continue
-        source = next(r for r in volume.replicas if r.column == row.column and r.state == "in_sync")
+        source = source_of(volume.replicas, row.column)
         source_leg = next(other for other in volume.legs if other.device_id == source.device_id)
         columns.append(
             messages.ColumnCopy(
@@ -173,7 +178,14 @@ def _copy_order(
                     incarnation.lock_token,
                 )
             )
-    return messages.CopyOrder(volume.generation, tuple(columns), tuple(clients))
+    return messages.CopyOrder(volume.generation, tuple(columns), tuple(clients), leg.pace)
+
+
+def source_of(replicas: Iterable[R], column: int) -> R:
+    """The replica that copies of the column are made from: another one for the next column, so
+    that many sources share the work. ``replicas`` are in order of their slots."""
+    found = [r for r in replicas if r.column == column and r.state == "in_sync"]
+    return found[column % len(found)]
 
 
 # --- SDC ----------------------------------------------------------------------------------
@@ -234,7 +246,7 @@ def _probes(
     written = {leg.device_id for leg in written_legs(volume)}
     found = []
     for leg in volume.legs:
-        if leg.device_id in written:
+        if leg.device_id in written or leg.deleting:
             continue
         sds = places[leg.device_id]
         served = leg.serving and leg.generation == volume.generation

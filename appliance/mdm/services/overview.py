@@ -68,12 +68,23 @@ def _sentence(word: health.Health, found: figures.Figures, problems: list[shapes
 def _agents(ctx: context.Context, tx: unit_of_work.Tx) -> list[shapes.Problem]:
     problems = []
     for one in sds.all_in(ctx, tx):
-        if one["health"] != health.Health.HEALTHY.value:
+        if one["state"] == "maintenance":
+            problems.append(_resting(one["name"]))
+        elif one["health"] != health.Health.HEALTHY.value:
             problems.append(_agent("SDS", one["name"], one["health"], one["reason"]))
     for client in sdcs.all_in(ctx, tx):
         if client["health"] != health.Health.HEALTHY.value:
             problems.append(_agent("SDC", client["name"], client["health"], client["reason"]))
     return problems
+
+
+def _resting(name: str) -> shapes.Problem:
+    return {
+        "severity": "info",
+        "component": f"sds/{name}",
+        "message": f"SDS {name} is in maintenance: its copies wait for it, none is made elsewhere",
+        "what_to_do": f"when it is ready: basalt sds maintenance exit {name}",
+    }
 
 
 def _agent(kind: str, name: str, word: str, reason: str) -> shapes.Problem:

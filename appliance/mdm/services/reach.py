@@ -15,7 +15,7 @@ GRACE_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A device, as far as replicas on it are concerned."""
+    """A device, as far as replicas on it are concerned. ``resting``: its SDS is in maintenance."""
 
     device_id: str
     path: str
@@ -23,6 +23,7 @@ class Place:
     sds_id: str
     sds_name: str
     reach: health.Reach
+    resting: bool = False
 
 
 def agent(ctx: context.Context, ident: str) -> tuple[health.Reach, float | None]:
@@ -61,14 +62,16 @@ def places(
         models.Device.state,
         models.Sds.id,
         models.Sds.name,
+        models.Sds.state,
     ).join(models.Sds, models.Sds.id == models.Device.sds_id)
     if device_ids is not None:
         query = query.where(models.Device.id.in_(set(device_ids)))
     agents: dict[str, health.Reach] = {}
     found = {}
-    for device_id, path, state, sds_id, sds_name in tx.session.execute(query):
+    for device_id, path, state, sds_id, sds_name, sds_state in tx.session.execute(query):
         if sds_id not in agents:
             agents[sds_id] = agent(ctx, sds_id)[0]
         reach = agents[sds_id] if state in ("ok", "adding", "removing") else health.Reach.DOWN
-        found[device_id] = Place(device_id, path, state, sds_id, sds_name, reach)
+        resting = sds_state == "maintenance"
+        found[device_id] = Place(device_id, path, state, sds_id, sds_name, reach, resting)
     return found

@@ -54,3 +54,9 @@ def check_free(
         query = query.where(getattr(model, "domain_id") == domain_id)  # noqa: B009
     if tx.session.scalars(query).first() is not None:
         raise errors.AlreadyExists(kind=KINDS[model], key=name)
+
+
+def some(names: list[str]) -> str:
+    """Some of ``names``, and how many more there are."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more

@@ -5,7 +5,6 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import select
 
-from appliance.common import errors
 from appliance.domain import health
 from appliance.mdm import bodies, shapes
 from appliance.mdm.db import models, unit_of_work
@@ -14,7 +13,7 @@ from appliance.mdm.services import context, devices, pages, reach, refs
 
 def get(ctx: context.Context, ref: str) -> shapes.Sds:
     with ctx.uow.read() as tx:
-        return _one(ctx, tx, refs.find(tx, models.Sds, ref))
+        return one(ctx, tx, refs.find(tx, models.Sds, ref))
 
 
 def list_page(ctx: context.Context, page: bodies.Page) -> dict[str, Any]:
@@ -46,19 +45,7 @@ def rename(ctx: context.Context, actor: str, ref: str, change: bodies.Rename) ->
             tx.event("sds_renamed", "sds", row.id, change.name, old=row.name)
             row.name = change.name
             tx.after_commit(ctx.tokens_changed)
-        return _one(ctx, tx, row)
-
-
-def delete(ctx: context.Context, actor: str, ref: str) -> None:
-    """Forget an SDS; its secret ends. Raises errors.InUse while it has devices."""
-    with ctx.uow.write(actor) as tx:
-        row = refs.find(tx, models.Sds, ref)
-        held = devices.by_sds(ctx, tx, row.id).get(row.id, [])
-        if held:
-            raise errors.InUse(kind="SDS", key=row.name, why=_why_not(tx, row, held))
-        tx.event("sds_removed", "sds", row.id, row.name)
-        tx.session.delete(row)
-        tx.after_commit(ctx.tokens_changed)
+        return one(ctx, tx, row)
 
 
 def view(
@@ -93,14 +80,16 @@ def view(
     }
 
 
-def _one(ctx: context.Context, tx: unit_of_work.Tx, row: models.Sds) -> shapes.Sds:
+def one(ctx: context.Context, tx: unit_of_work.Tx, row: models.Sds) -> shapes.Sds:
+    """An SDS within a transaction that goes on."""
     domain = tx.session.get_one(models.Domain, row.domain_id)
     fault_set = tx.session.get(models.FaultSet, row.fault_set_id) if row.fault_set_id else None
     held = devices.by_sds(ctx, tx, row.id).get(row.id, [])
     return view(ctx, row, domain.name, fault_set.name if fault_set else None, held)
 
 
-def _why_not(tx: unit_of_work.Tx, row: models.Sds, held: list[shapes.Device]) -> str:
+def why_not(ctx: context.Context, tx: unit_of_work.Tx, row: models.Sds) -> str:
+    """Why an SDS that answers is not simply forgotten."""
     query = (
         select(models.Volume.name)
         .join(models.Replica, models.Replica.volume_id == models.Volume.id)
@@ -111,13 +100,16 @@ def _why_not(tx: unit_of_work.Tx, row: models.Sds, held: list[shapes.Device]) ->
     )
     names = list(tx.session.scalars(query))
     if names:
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         return (
-            f"its devices hold replicas of {', '.join(names[:5])}{more}; delete those volumes and "
-            "remove its devices first"
+            f"its devices hold replicas of {refs.some(names)}; move them elsewhere with it "
+            f"(basalt sds remove {row.name} --evacuate)"
         )
-    paths = ", ".join(device["path"] for device in held[:5])
-    return f"it has {len(held)} devices ({paths}); remove them first (basalt device remove)"
+    held = devices.by_sds(ctx, tx, row.id).get(row.id, [])
+    paths = refs.some([device["path"] for device in held])
+    return (
+        f"it has {len(held)} devices ({paths}); remove them with it "
+        f"(basalt sds remove {row.name} --evacuate)"
+    )
 
 
 def _with_names() -> sqlalchemy.Select[models.Sds, str, str]:

@@ -91,10 +91,12 @@ class Turns:
         joiners: Iterable[str] = (),
         drop: Iterable[str] = (),
         gone: Iterable[str] = (),
+        leave: Iterable[tuple[int, str]] = (),
     ) -> None:
         """Raise the generation and order the seals. An open turn is begun anew.
 
-        ``drop`` are devices to be taken out for sure, ``gone`` ones nobody need wait for.
+        ``drop`` are devices to be taken out for sure, ``gone`` ones nobody need wait for,
+        ``leave`` the replicas (column, device) that a move has made needless.
         """
         now = self._clock.monotonic()
         before = self._open.get(volume.id)
@@ -115,6 +117,7 @@ class Turns:
             deadline_s=now + SEAL_LIMIT_S,
             joiners=frozenset(joiners),
             drop=frozenset(drop) | (before.turn.drop if before else frozenset()),
+            leave=frozenset(leave),
             doubt="doubt" in states.values(),
             inherited=volume.turn_open,
             gone=frozenset(gone),

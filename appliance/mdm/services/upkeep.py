@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from sqlalchemy import delete, select
 
 from appliance.common import log, units
-from appliance.domain import health, layout
+from appliance.domain import health
 from appliance.mdm.db import models, unit_of_work
-from appliance.mdm.services import clients, jobs, orders
+from appliance.mdm.services import clients, jobs, moves, orders
 from appliance.mdm.services.turns import OpenTurn, Turns
 from appliance.protocol import messages
 
@@ -45,7 +45,7 @@ class Blame:
 @dataclass(frozen=True, slots=True)
 class _Look:
     """Devices of a volume: those that answer and work, those known not to, those that failed, and
-    those without room for writes.
+    those without room for writes. ``resting``: their SDS is in maintenance.
 
     A device whose SDS is not heard of yet, after a start of the MDM, is neither up nor down.
     """
@@ -54,20 +54,27 @@ class _Look:
     down: set[str]
     failed: set[str]
     full: set[str]
+    resting: set[str]
 
 
 class Upkeep:
     """One per MDM; every method runs inside a write transaction.
 
-    ``reach_of(sds_id)``: whether its agent is heard of.
+    ``reach_of(sds_id)``: whether its agent is heard of. ``pace(tx)``: lets copies run, or wait.
     """
 
     def __init__(
-        self, turns: Turns, reach_of: Callable[[str], health.Reach], of_clients: clients.Clients
+        self,
+        turns: Turns,
+        reach_of: Callable[[str], health.Reach],
+        of_clients: clients.Clients,
+        pace: Callable[[unit_of_work.Tx], None],
     ) -> None:
         self._turns = turns
         self._reach_of = reach_of
         self._clients = of_clients
+        self._pace = pace
+        self._pace_due = False
         self._blames: dict[str, Blame] = {}
         #: (volume, device) of replicas that left for lack of space
         self._left_full: set[tuple[str, str]] = set()
@@ -88,6 +95,10 @@ class Upkeep:
         tx.session.flush()
         for volume in orders.load_volumes(tx, set(volume_ids)):
             self.consider(tx, volume)
+        if self._pace_due:
+            self._pace_due = False
+            tx.session.flush()
+            self._pace(tx)
 
     def consider(self, tx: unit_of_work.Tx, volume: models.Volume) -> None:
         """Do the next thing the volume needs, if any."""
@@ -144,7 +155,7 @@ class Upkeep:
         self, tx: unit_of_work.Tx, volume: models.Volume, reason: str, look: "_Look"
     ) -> None:
         blame = self._blames.pop(volume.id, None)
-        drop = set(look.failed)
+        drop = look.failed | look.resting
         if blame is not None and blame.generation == volume.generation:
             drop |= blame.out | self._turns.suspects_to_drop(tx, volume, blame.suspects)
             for device_id in blame.full:
@@ -152,7 +163,7 @@ class Upkeep:
                 tx.event("replica_full", "volume", volume.id, volume.name, device=device_id)
         joiners = self._joinable(volume, look) - drop
         self._left_full -= {(volume.id, device_id) for device_id in joiners}
-        self._turns.begin(tx, volume, reason, joiners, drop, look.down)
+        self._turns.begin(tx, volume, reason, joiners, drop, look.down, moves.leaving(volume))
 
     def _needs_turn(self, volume: models.Volume, look: "_Look") -> str:
         """Why the volume needs a turn now; empty if it does not."""
@@ -169,19 +180,36 @@ class Upkeep:
                     return "a data server ended"
                 if leg.device_id in look.down:
                     return "an SDS does not answer, or its device failed or lost its files"
+            if _may_rest(volume, look):
+                return "an SDS is in maintenance"
         if self._joinable(volume, look):
-            return "a replica came back"
+            return "a replica came, or came back"
+        if moves.ready(volume, look.up):
+            return "a replica has moved elsewhere"
         written = orders.written_legs(volume)
         if any(0 < leg.size < volume.size and leg.device_id in look.up for leg in written):
             return "the volume grew"
         return ""
 
     def _joinable(self, volume: models.Volume, look: "_Look") -> set[str]:
-        """Devices with stale replicas that answer again, the clients too, and may come back now."""
-        stale = {replica.device_id for replica in volume.replicas if replica.state == "stale"}
+        """Devices with stale replicas that answer, the clients too, and may join now; not those
+        that moves end."""
+        leaving = moves.leaving(volume)
+        stale = {
+            replica.device_id
+            for replica in volume.replicas
+            if replica.state == "stale" and (replica.column, replica.device_id) not in leaving
+        }
         full = {d for d in look.full if (volume.id, d) in self._left_full}
-        rested = {d for d in (stale & look.up) - full if self._turns.may_rejoin(volume.id, d)}
-        return {d for d in rested if self._clients.all_reach(volume, d)}
+        rested = {
+            d
+            for d in (stale & look.up) - full - look.resting
+            if self._turns.may_rejoin(volume.id, d)
+        }
+        used = {
+            leg.device_id for leg in orders.written_legs(volume)
+        }  # by clients, for another column
+        return {d for d in rested if d in used or self._clients.all_reach(volume, d)}
 
     def _look(self, tx: unit_of_work.Tx, volume: models.Volume) -> "_Look":
         rows = tx.session.execute(
@@ -191,24 +219,28 @@ class Upkeep:
                 models.Device.state,
                 models.Device.capacity_bytes,
                 models.Device.free_bytes,
-            ).where(models.Device.id.in_([leg.device_id for leg in volume.legs]))
+                models.Sds.state,
+            )
+            .join(models.Sds, models.Sds.id == models.Device.sds_id)
+            .where(models.Device.id.in_([leg.device_id for leg in volume.legs]))
         ).all()
         emptied = orders.emptied(volume)
         reach = {
             device_id: self._reach_of(sds_id)
             if state in _USABLE and device_id not in emptied
             else health.Reach.DOWN
-            for device_id, sds_id, state, _, _ in rows
+            for device_id, sds_id, state, *_ in rows
         }
         return _Look(
             up={d for d, found in reach.items() if found is health.Reach.UP},
             down={d for d, found in reach.items() if found is health.Reach.DOWN},
-            failed={d for d, _, state, _, _ in rows if state == "failed"},
+            failed={d for d, _, state, *_ in rows if state == "failed"},
             full={
                 d
-                for d, _, _, capacity, free in rows
+                for d, _, _, capacity, free, _ in rows
                 if free < min(_ROOM_BYTES, capacity // _ROOM_SHARE)
             },
+            resting={d for d, *_, sds_state in rows if sds_state == "maintenance"},
         )
 
     # --- between turns ------------------------------------------------------------------
@@ -217,7 +249,9 @@ class Upkeep:
         """The ordered copy to a device is complete and durable: its replicas are equal now (R8)."""
         for replica in volume.replicas:
             if replica.device_id == device_id and replica.state == "syncing":
-                replica.state, replica.full_copy = "in_sync", False
+                replica.state, full = "in_sync", replica.full_copy
+                replica.full_copy = False
+                moves.promoted(volume, replica.column, full)
                 tx.event(
                     "replica_in_sync",
                     "volume",
@@ -228,24 +262,23 @@ class Upkeep:
                     was="syncing",
                 )
         volume.map_version += 1
+        self._pace_due = True
         logger.info("replicas_in_sync volume=%s device=%s", volume.name, device_id)
-        if all(replica.state != "syncing" for replica in volume.replicas):
+        if not resyncing(volume):
             jobs.finish(tx, "resync", volume.id)
         orders.touch(tx, volume.id)
         orders.poke_clients(tx, volume)
 
     def _note_copies(self, tx: unit_of_work.Tx, volume: models.Volume) -> None:
-        """A job for people to watch while replicas are syncing."""
-        syncing = [replica for replica in volume.replicas if replica.state == "syncing"]
-        if syncing and jobs.running(tx, "resync", volume.id) is None:
-            total = sum(
-                layout.own_bytes(frozenset({replica.column}), volume.ncols, volume.size)
-                for replica in syncing
-            )
-            jobs.start(tx, "resync", "volume", volume.id, volume.name, total)
+        """A job for people to watch while replicas that came back are syncing."""
+        self._pace_due = True
+        if resyncing(volume) and jobs.running(tx, "resync", volume.id) is None:
+            jobs.start(tx, "resync", "volume", volume.id, volume.name)
 
     def _tidy(self, tx: unit_of_work.Tx, volume: models.Volume) -> None:
-        """Let go of what nobody needs: servers without a client, intent files without a doubt."""
+        """Let go of what nobody needs: replicas that moved, servers without a client, intent files
+        without a doubt."""
+        moves.settle(tx, volume)
         idle = not orders.serves(volume) and any(leg.serving for leg in volume.legs)
         if idle and self._stop_ordered.get(volume.id) != volume.generation:
             self._stop_ordered[volume.id] = volume.generation
@@ -253,7 +286,8 @@ class Upkeep:
         retirable = set(orders.retirable(volume))
         if not retirable:
             return
-        synced = set.intersection(*(set(leg.synced) for leg in volume.legs))
+        legs = [leg for leg in volume.legs if not leg.deleting]
+        synced = set.intersection(*(set(leg.synced) for leg in legs))
         ready = retirable & synced
         if ready:
             tx.session.execute(delete(models.Incarnation).where(models.Incarnation.id.in_(ready)))
@@ -277,6 +311,21 @@ def _doubtful(volume: models.Volume) -> str:
     if any(incarnation.state == "doubt" for incarnation in volume.incarnations):
         return "a client ended uncleanly"
     return ""
+
+
+def _may_rest(volume: models.Volume, look: _Look) -> bool:
+    """Whether a turn now would take a replica of an SDS in maintenance out of the map."""
+    good = {
+        (r.column, r.device_id)
+        for r in volume.replicas
+        if r.state == "in_sync" and r.device_id in look.up - look.resting
+    }
+    return any(
+        r.state != "stale"
+        and r.device_id in look.resting
+        and any(column == r.column for column, _ in good)
+        for r in volume.replicas
+    )
 
 
 def _begin_anew(volume: models.Volume, found: OpenTurn) -> str:
@@ -306,3 +355,15 @@ def interesting(tx: unit_of_work.Tx) -> Iterable[str]:
     unequal = select(models.Replica.volume_id).where(models.Replica.state != "in_sync")
     ended = select(models.Incarnation.volume_id)
     return set(tx.session.scalars(open_turns.union(unequal, ended)))
+
+
+def resyncing(volume: models.Volume, device_id: str | None = None) -> bool:
+    """Whether a replica (on that device) is syncing which came back; one that moves is part of
+    another job."""
+    coming = {(move.column, move.to_device_id) for move in volume.moves}
+    return any(
+        row.state == "syncing"
+        and (row.column, row.device_id) not in coming
+        and device_id in (None, row.device_id)
+        for row in volume.replicas
+    )

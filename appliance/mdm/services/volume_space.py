@@ -42,7 +42,7 @@ class Candidate:
 
 
 def candidates(ctx: context.Context, tx: unit_of_work.Tx, of: models.Pool) -> list[Candidate]:
-    """The pool's devices that are well, in one query."""
+    """The pool's devices that are well and not to be emptied, in one query."""
     device, sds = models.Device, models.Sds
     query = (
         select(
@@ -56,7 +56,8 @@ def candidates(ctx: context.Context, tx: unit_of_work.Tx, of: models.Pool) -> li
             device.limit_bytes,
         )
         .join(sds, sds.id == device.sds_id)
-        .where(device.pool_id == of.id, device.state == "ok")
+        .where(device.pool_id == of.id, device.state == "ok", ~device.draining)
+        .where(sds.state == "normal")
         .order_by(device.id)
     )
     rows = tx.session.execute(query).all()

@@ -4,7 +4,7 @@ A volume's health needs its flawed replicas only, so that a long list costs litt
 well, however many replicas there are.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy
@@ -49,7 +49,8 @@ def one(ctx: context.Context, tx: unit_of_work.Tx, row: models.Volume) -> shapes
         _replica(r.column, r.slot, r.state, places[r.device_id], errors.get(r.device_id, ""))
         for r in row.replicas
     ]
-    return {**_summary(row, pool.name, used, mapped, flaws), "replicas": replicas}
+    moving = {move.column for move in row.moves}
+    return {**_summary(row, pool.name, used, mapped, flaws, moving), "replicas": replicas}
 
 
 def fresh(
@@ -83,12 +84,15 @@ def shown_name(name: str) -> str:
 def states(ctx: context.Context, tx: unit_of_work.Tx) -> list[tuple[health.Health, str, str]]:
     """(health, name, reason) of every volume but those being deleted."""
     flaws = _flaws_of(ctx, tx, None)
+    moving = _moving(tx)
     volume = models.Volume
-    query = select(volume.id, volume.name, volume.turn_open).where(volume.state != "deleting")
+    query = select(volume.id, volume.name, volume.turn_open, volume.stuck)
     found = []
-    for ident, name, turn_open in tx.session.execute(query):
-        word, reason = health.volume(flaws.get(ident, ()), turn_open)
-        found.append((word, name, reason))
+    for ident, name, turn_open, stuck in tx.session.execute(
+        query.where(volume.state != "deleting")
+    ):
+        word, reason = health.volume(flaws.get(ident, ()), turn_open, moving.get(ident, ()))
+        found.append((word, name, _with_stuck(reason, stuck)))
     return found
 
 
@@ -97,6 +101,7 @@ def _many(
 ) -> list[dict[str, Any]]:
     """One more than the page has, perhaps. Rows are read as plain columns: much cheaper."""
     flaws = _flaws_of(ctx, tx, ids)
+    moving = _moving(tx)
     mapped = mapping_views.of_volumes(tx, ids)
     used_of = select(models.VolumeLeg.volume_id, func.sum(models.VolumeLeg.used_bytes))
     used_of = used_of.where(models.VolumeLeg.volume_id.in_(ids))
@@ -115,6 +120,7 @@ def _many(
                 used.get(row.id, 0),
                 mapped.get(row.id, []),
                 flaws.get(row.id, []),
+                moving.get(row.id, ()),
             ),
             "name": row.name,  # whole, as the pages' order has it
         }
@@ -140,16 +146,30 @@ def _flaws_of(
     return {volume_id: _flaws(rows, places) for volume_id, rows in found.items()}
 
 
+def _moving(tx: unit_of_work.Tx) -> dict[str, set[int]]:
+    """Columns with a third replica, by volume."""
+    found: dict[str, set[int]] = {}
+    for volume_id, column in tx.session.execute(select(models.Move.volume_id, models.Move.column)):
+        found.setdefault(volume_id, set()).add(column)
+    return found
+
+
+def _with_stuck(reason: str, stuck: str) -> str:
+    return "; ".join(part for part in (reason, stuck) if part)
+
+
 def _flaws(
     replicas: Iterable[tuple[int, str, str]], places: Mapping[str, reach.Place]
 ) -> list[health.Flaw]:
     return [
-        health.Flaw(
-            column, model.ReplicaState(state), places[device].reach, places[device].sds_name
-        )
+        health.Flaw(column, model.ReplicaState(state), places[device].reach, _where(places[device]))
         for column, state, device in replicas
         if state != _IN_SYNC.value or places[device].reach is not health.Reach.UP
     ]
+
+
+def _where(place: reach.Place) -> str:
+    return f"{place.sds_name} (in maintenance)" if place.resting else place.sds_name
 
 
 def _summary(
@@ -158,8 +178,10 @@ def _summary(
     used: int,
     mapped: list[shapes.Mapping],
     flaws: list[health.Flaw],
+    moving: Collection[int] = (),
 ) -> shapes.VolumeSummary:
-    word, reason = health.volume(flaws, row.turn_open)
+    word, reason = health.volume(flaws, row.turn_open, moving)
+    reason = _with_stuck(reason, row.stuck)
     if row.state == "allocating" and word is health.Health.HEALTHY:
         reason = "its space is being reserved"
     return {

@@ -85,6 +85,7 @@ def delete(ctx: context.Context, actor: str, ref: str) -> str | None:
         job = jobs.start(tx, _DELETE, "volume", row.id, row.name)
         row.state = "deleting"
         row.name = volume_views.name_in_deletion(row.name, row.id)
+        row.moves.clear()
         for leg in row.legs:
             leg.deleting = True
             leg.reserved_bytes = 0
@@ -95,9 +96,10 @@ def delete(ctx: context.Context, actor: str, ref: str) -> str | None:
 
 def allocated(tx: unit_of_work.Tx, row: models.Volume) -> None:
     """A leg of a thick volume reports its own space allocated: ready once all are."""
-    done = sum(leg.reserved_bytes for leg in row.legs if leg.allocated)
+    legs = [leg for leg in row.legs if not leg.deleting]
+    done = sum(leg.reserved_bytes for leg in legs if leg.allocated)
     jobs.progress(tx, _ALLOCATE, row.id, done)
-    if all(leg.allocated for leg in row.legs):
+    if all(leg.allocated for leg in legs):
         jobs.finish(tx, _ALLOCATE, row.id)
         if row.state == "allocating":
             row.state = "ready"

@@ -148,8 +148,8 @@ def test_a_report_of_a_wrong_shape_is_refused(shared):
 
 
 def test_used_things_name_their_users(shared):
-    with pytest.raises(errors.InUse, match=r"its devices hold replicas of v1, v2; delete those"):
+    with pytest.raises(errors.InUse, match=r"its devices hold replicas of v1, v2; move them"):
         shared.api.delete(f"{V1}/sds/sds1")
     device = shared.api.get(f"{V1}/sds/sds1")["devices"][0]
     with pytest.raises(errors.InUse, match=r"it holds replicas of v1, v2"):
-        shared.api.delete(f"{V1}/devices/{device['id']}")
+        shared.api.delete(f"{V1}/devices/{device['id']}", force=True)

@@ -122,7 +122,7 @@ def test_copy_waits_for_room_and_goes_on(mdm: FakeMdm, sds, disk: Path, tmp_path
 
 def test_thick_volume_without_room_is_told_with_numbers(mdm: FakeMdm, sds, disk: Path) -> None:
     mdm.order(order(1, size=256 * MIB, thin=False))
-    report = mdm.wait_leg(VOLUME, DEVICE, lambda leg: leg.generation == 1)
+    report = mdm.wait_leg(VOLUME, DEVICE, lambda leg: leg.generation == 1 and leg.error)
     assert not report.allocated
     assert str(256 * MIB) in report.error
     assert "are free" in report.error

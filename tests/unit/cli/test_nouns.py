@@ -171,3 +171,34 @@ def test_job_wait_fails_with_the_job(basalt: Basalt, mdm: fake_mdm_api.FakeMdmAp
     done = basalt("job", "wait", SHOWN["job"])
     assert done.exit_code == 4
     assert "the source is gone" in done.stderr
+
+
+def test_domain_set_changes_the_rebuild_delay(ask: Ask, mdm: fake_mdm_api.FakeMdmApi) -> None:
+    ask("domain", "set", "default", "--rebuild-delay", "90")
+    assert mdm.requests[-1] == ("PATCH", "domains/default", {"rebuild_delay_s": 90.0})
+
+
+def test_pool_set_sends_only_what_was_said(ask: Ask, mdm: fake_mdm_api.FakeMdmApi) -> None:
+    words = ["--rebuild-policy", "favour-application", "--rebuild-bandwidth", "5M"]
+    ask("pool", "set", "default", *words, "--no-rebalance")
+    body = {"rebuild_policy": "favour_application", "rebuild_bandwidth": 5 << 20}
+    assert mdm.requests[-1] == ("PATCH", "pools/default", body | {"rebalance": False})
+
+
+@pytest.mark.parametrize(
+    ("words", "request_"),
+    [
+        (["pool", "rebalance", "default"], ("POST", "pools/default/rebalance", {})),
+        (["sds", "evacuate", "sds1"], ("POST", "sds/sds1/evacuation", {})),
+        (["sds", "evacuate", "sds1", "--undo"], ("DELETE", "sds/sds1/evacuation", None)),
+        (["sds", "maintenance", "enter", "sds1"], ("POST", "sds/sds1/maintenance", {})),
+        (["sds", "maintenance", "exit", "sds1"], ("DELETE", "sds/sds1/maintenance", None)),
+        (["job", "cancel", f"{0x10:016x}"], ("DELETE", f"jobs/{0x10:016x}", None)),
+    ],
+)
+def test_orders_go_where_they_belong(
+    basalt: Basalt, mdm: fake_mdm_api.FakeMdmApi, words: list[str], request_: object
+) -> None:
+    done = basalt(*words)
+    assert done.exit_code == 0, done.output
+    assert mdm.requests[-1] == request_

@@ -312,3 +312,52 @@ def test_r7_a_copy_that_runs_starts_over():
     given = turn((replica("x"), replica("y", SYNCING)), doubt=True)
     given = given.sealed("x", False, NOW).sealed("y", False, NOW)
     assert states(generations.decide(given, NOW)) == [("in_sync", "syncing")]
+
+
+# --- replicas that moved elsewhere ----------------------------------------------------------
+
+
+def _moved(*states: model.ReplicaState, **fields) -> generations.Decision:
+    """Old, staying, new: all seal, the old one is to leave."""
+    column = tuple(map(replica, ("old", "stays", "new"), states))
+    fields.setdefault("seals", {"old": False, "stays": False, "new": False})
+    found = turn(column, leave=frozenset({(0, fields.pop("goes", "old"))}), **fields)
+    return generations.decide(found, NOW)
+
+
+def test_a_replica_that_moved_leaves_once_two_others_are_in_sync():
+    assert states(_moved(IN_SYNC, IN_SYNC, IN_SYNC)) == [("stale", "in_sync", "in_sync")]
+    assert states(_moved(SYNCING, IN_SYNC, IN_SYNC)) == [("stale", "in_sync", "in_sync")]
+
+
+def test_a_replica_that_moved_stays_where_the_others_are_not_all_certain():
+    assert states(_moved(IN_SYNC, IN_SYNC, SYNCING)) == [("in_sync", "in_sync", "syncing")]
+    one_silent = {"old": False, "new": False}
+    late = _moved(IN_SYNC, IN_SYNC, IN_SYNC, seals=one_silent, gone=frozenset({"stays"}))
+    assert states(late) == [("in_sync", "stale", "in_sync")]
+    rebooted = {"old": False, "stays": True, "new": False}
+    kept = _moved(IN_SYNC, IN_SYNC, IN_SYNC, seals=rebooted)
+    assert states(kept) == [("in_sync", "syncing", "in_sync")]
+    assert [s.count("in_sync") for s in states(_moved(IN_SYNC, IN_SYNC, IN_SYNC, doubt=True))] == [
+        1
+    ]
+    assert "stale" not in states(_moved(IN_SYNC, IN_SYNC, IN_SYNC, doubt=True))[0]
+
+
+def test_a_move_that_was_cancelled_takes_its_new_replica_out():
+    undone = _moved(IN_SYNC, IN_SYNC, SYNCING, goes="new")
+    assert states(undone) == [("in_sync", "in_sync", "stale")]
+    # Even if its device joins with another column in the same turn.
+    joining = _moved(STALE, IN_SYNC, STALE, goes="new", joiners=frozenset({"old", "new"}))
+    assert states(joining) == [("syncing", "in_sync", "stale")]
+
+
+def test_a_replica_leaves_one_column_and_stays_in_another():
+    first = (replica("old"), replica("stays"), replica("new"))
+    second = (replica("old"), replica("stays"))
+    seals = {"old": False, "stays": False, "new": False}
+    found = turn(first, second, leave=frozenset({(0, "old")}), seals=seals)
+    assert states(generations.decide(found, NOW)) == [
+        ("stale", "in_sync", "in_sync"),
+        ("in_sync", "in_sync"),
+    ]

@@ -188,3 +188,32 @@ def test_states_tell_which_columns(replica: replica_store.Replica) -> None:
     )
     assert mixed.own == {0, 1}
     assert replica_store.in_state(mixed, model.ReplicaState.SYNCING) == {0}
+
+
+def test_the_space_of_a_column_that_left_is_given_back_in_steps_and_no_other(
+    replica: replica_store.Replica,
+) -> None:
+    both = replace(VOLUME, size=8 * MIB, columns=(messages.OwnColumn(0, IN_SYNC), *VOLUME.columns))
+    replica.grow(both.size)
+    replica.data.write_bytes(b"x" * both.size)
+    left = replica_store.described(both, replace(both, columns=VOLUME.columns, generation=4))
+    assert (left.leaving, left.own) == ((0,), frozenset({1}))
+    fd = os.open(replica.data, os.O_RDWR)
+    at, steps = 0, 0
+    while at < left.size:
+        at, steps = replica.give_back(fd, left, at, runs=3), steps + 1
+    os.close(fd)
+    assert steps == 2
+    data = replica.data.read_bytes()
+    for unit in range(8):
+        wanted = b"x" if unit % 2 else b"\0"
+        assert data[unit * MIB : (unit + 1) * MIB] == wanted * MIB
+    assert replica.data.stat().st_blocks * 512 == 4 * MIB
+
+
+def test_a_column_that_comes_back_before_its_space_was_given_back_keeps_it() -> None:
+    both = replace(VOLUME, columns=(messages.OwnColumn(0, IN_SYNC), *VOLUME.columns))
+    left = replica_store.described(both, VOLUME)
+    again = replica_store.described(left, both)
+    assert (again.leaving, again.allocated_bytes) == ((), 0)
+    assert replica_store.described(left, VOLUME).leaving == (0,)

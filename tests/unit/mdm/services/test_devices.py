@@ -5,7 +5,7 @@ import pytest
 from appliance.common import errors
 from appliance.mdm import bodies
 from appliance.mdm.db import models
-from appliance.mdm.services import devices, jobs, pools, sds, volume_views, volumes
+from appliance.mdm.services import devices, jobs, pools, sds, volume_views, volumes, withdrawal
 from tests.fakes import mdm_site
 
 ACTOR = mdm_site.ACTOR
@@ -68,7 +68,7 @@ def test_removal_waits_for_the_sds_and_asking_twice_is_the_same(site, one):
 def test_force_is_for_an_sds_that_is_gone_and_ends_deleted_volumes_too(site):
     first, second = site.ready(2)
     made = volumes.create(site.ctx, ACTOR, bodies.NewVolume(name="v", size_bytes=GIB))
-    with pytest.raises(errors.InUse, match="replicas of v; delete those volumes first"):
+    with pytest.raises(errors.InUse, match="replicas of v; remove it without force"):
         devices.delete(site.ctx, ACTOR, first, force=True)
     job = volumes.delete(site.ctx, ACTOR, "v")
     with pytest.raises(errors.Conflict, match="answers, so it must give the device back itself"):
@@ -85,8 +85,8 @@ def test_force_is_for_an_sds_that_is_gone_and_ends_deleted_volumes_too(site):
 def test_an_sds_with_devices_stays_and_names_them(site, one):
     for number in range(7):
         add(site, f"/srv/{number}")
-    with pytest.raises(errors.InUse, match=r"it has 7 devices \(/srv/0, .*\); remove them first"):
-        sds.delete(site.ctx, ACTOR, "one")
+    with pytest.raises(errors.InUse, match=r"it has 7 devices \(/srv/0, .* and 2 more\)"):
+        withdrawal.remove(site.ctx, ACTOR, "one", evacuate=False)
 
 
 def test_an_sds_with_many_volumes_names_some(site):
@@ -95,4 +95,4 @@ def test_an_sds_with_many_volumes_names_some(site):
         new = bodies.NewVolume(name=f"v{number}", size_bytes=GIB)
         volumes.create(site.ctx, ACTOR, new)
     with pytest.raises(errors.InUse, match="replicas of v0, v1, v2, v3, v4 and 2 more"):
-        sds.delete(site.ctx, ACTOR, "sds1")
+        withdrawal.remove(site.ctx, ACTOR, "sds1", evacuate=False)

@@ -6,7 +6,7 @@ from sqlalchemy import select
 from appliance.common import errors
 from appliance.mdm import bodies
 from appliance.mdm.db import models
-from appliance.mdm.services import auth, registration, sds, tokens
+from appliance.mdm.services import auth, registration, sds, tokens, withdrawal
 from appliance.protocol import messages
 from tests.fakes import mdm_site
 
@@ -89,7 +89,7 @@ def test_an_agent_gets_a_secret_that_ends_with_it(site, door):
     found = door.secret(made.secret)
     assert found is not None
     assert (found.role, found.id, found.actor) == ("sds", made.id, "sds:one")
-    sds.delete(site.ctx, ACTOR, "one")
+    withdrawal.remove(site.ctx, ACTOR, "one", evacuate=False)
     door.reload()
     assert door.secret(made.secret) is None
     assert site.reloads == 2

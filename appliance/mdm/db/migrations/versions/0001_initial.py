@@ -23,6 +23,7 @@ def upgrade() -> None:
         "domains",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
+        sa.Column("rebuild_delay_s", sa.Double(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_domains")),
         sa.UniqueConstraint("name", name=op.f("uq_domains_name")),
@@ -56,6 +57,10 @@ def upgrade() -> None:
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("done_bytes", sa.BigInteger(), nullable=False),
         sa.Column("total_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("moved_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("rate", sa.Double(), nullable=False),
+        sa.Column("rate_at", sa.Double(), nullable=False),
+        sa.Column("rate_bytes", sa.BigInteger(), nullable=False),
         sa.Column("detail", sa.String(), nullable=False),
         sa.Column("request_id", sa.String(), nullable=False),
         sa.Column("started_at", sa.Double(), nullable=False),
@@ -115,7 +120,10 @@ def upgrade() -> None:
         sa.Column("spare_percent", sa.Integer(), nullable=False),
         sa.Column("warn_percent", sa.Integer(), nullable=False),
         sa.Column("critical_percent", sa.Integer(), nullable=False),
-        sa.Column("policy", sa.JSON(), nullable=False),
+        sa.Column("rebuild_policy", sa.String(), nullable=False),
+        sa.Column("rebuild_copies", sa.Integer(), nullable=False),
+        sa.Column("rebuild_bandwidth", sa.BigInteger(), nullable=False),
+        sa.Column("rebalance", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(["domain_id"], ["domains.id"], name=op.f("fk_pools_domain_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_pools")),
@@ -164,6 +172,7 @@ def upgrade() -> None:
         sa.Column("map_version", sa.BigInteger(), nullable=False),
         sa.Column("turn_open", sa.Boolean(), nullable=False),
         sa.Column("lost_generation", sa.BigInteger(), nullable=False),
+        sa.Column("stuck", sa.String(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(["pool_id"], ["pools.id"], name=op.f("fk_volumes_pool_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_volumes")),
@@ -185,6 +194,8 @@ def upgrade() -> None:
         sa.Column("limit_bytes", sa.BigInteger(), nullable=False),
         sa.Column("capacity_bytes", sa.BigInteger(), nullable=False),
         sa.Column("free_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("draining", sa.Boolean(), nullable=False),
+        sa.Column("absent_since", sa.Double(), nullable=True),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(["pool_id"], ["pools.id"], name=op.f("fk_devices_pool_id")),
         sa.ForeignKeyConstraint(["sds_id"], ["sds.id"], name=op.f("fk_devices_sds_id")),
@@ -261,6 +272,7 @@ def upgrade() -> None:
         sa.Column("allocated", sa.Boolean(), nullable=False),
         sa.Column("used_bytes", sa.BigInteger(), nullable=False),
         sa.Column("reserved_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("pace", sa.BigInteger(), nullable=False),
         sa.Column("error", sa.String(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.Column("request_id", sa.String(), nullable=False),
@@ -297,8 +309,40 @@ def upgrade() -> None:
     with op.batch_alter_table("replicas", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_replicas_device_id"), ["device_id"], unique=False)
 
+    op.create_table(
+        "moves",
+        sa.Column("volume_id", sa.String(), nullable=False),
+        sa.Column("column", sa.Integer(), nullable=False),
+        sa.Column("from_device_id", sa.String(), nullable=False),
+        sa.Column("to_device_id", sa.String(), nullable=False),
+        sa.Column("job_id", sa.String(), nullable=False),
+        sa.Column("total_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("done_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("expected_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("cancelled", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["from_device_id"], ["devices.id"], name=op.f("fk_moves_from_device_id")
+        ),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_moves_job_id")),
+        sa.ForeignKeyConstraint(
+            ["to_device_id"], ["devices.id"], name=op.f("fk_moves_to_device_id")
+        ),
+        sa.ForeignKeyConstraint(["volume_id"], ["volumes.id"], name=op.f("fk_moves_volume_id")),
+        sa.PrimaryKeyConstraint("volume_id", "column", name=op.f("pk_moves")),
+    )
+    with op.batch_alter_table("moves", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_moves_from_device_id"), ["from_device_id"])
+        batch_op.create_index(batch_op.f("ix_moves_job_id"), ["job_id"])
+        batch_op.create_index(batch_op.f("ix_moves_to_device_id"), ["to_device_id"])
+
 
 def downgrade() -> None:
+    with op.batch_alter_table("moves", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_moves_to_device_id"))
+        batch_op.drop_index(batch_op.f("ix_moves_job_id"))
+        batch_op.drop_index(batch_op.f("ix_moves_from_device_id"))
+
+    op.drop_table("moves")
     with op.batch_alter_table("replicas", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_replicas_device_id"))
 
