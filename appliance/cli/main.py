@@ -29,6 +29,7 @@ from appliance.cli import (
     volume,
 )
 from appliance.cli.local import commands as local_commands
+from appliance.cli.recover import commands as recover_commands
 from appliance.common import log
 
 _BROKEN_PIPE = 141  # 128 + SIGPIPE, as the shell says it
@@ -100,6 +101,7 @@ for _noun in (
     mdm.mdm,
     token.token,
     local_commands.local,
+    recover_commands.recover,
     completion.completion,
 ):
     cli.add_command(_noun)

@@ -15,7 +15,11 @@ from appliance.domain import model
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """An agent's first words, sent with the join token. ``name`` is unique among its role."""
+    """An agent's first words, sent with the join token. ``name`` is unique among its role.
+
+    ``id`` and ``cluster_id`` are what it was given before, if it was: a recovered database knows
+    no secrets, and takes it back by them.
+    """
 
     name: str
     hosts: tuple[str, ...]
@@ -23,6 +27,8 @@ class Registration:
     domain: str = "default"
     fault_set: str = ""
     version: str = ""
+    id: str = ""
+    cluster_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,7 @@ class DeviceReport:
     capacity_bytes: int = 0
     free_bytes: int = 0
     cache_id: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +124,36 @@ class SdsHeartbeat:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a device belongs. It keeps that, for the day the MDM's database is lost.
+
+    ``policy`` is the pool's, as JSON. An empty ``fault_set``: its SDS is one by itself.
+    """
+
+    path: str
+    sds: str
+    domain_id: str
+    domain: str
+    pool_id: str
+    pool: str
+    media: str
+    fault_set_id: str = ""
+    fault_set: str = ""
+    spare_percent: int = 0
+    warn_percent: int = 80
+    critical_percent: int = 90
+    policy: str = "{}"
+    limit_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceOrder:
     """A directory to serve from, or (``wanted`` false) to give back."""
 
     device_id: str
     path: str
     wanted: bool = True
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +193,36 @@ class OwnColumn:
 
 
 @dataclass(frozen=True, slots=True)
+class Holder:
+    """Whose a device is, in words that still help when nobody can be asked."""
+
+    device_id: str
+    sds_id: str
+    sds: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """The whole volume as the MDM saw it when it gave an order; each device keeps the newest.
+
+    ``columns`` are all replicas with their states, in the version ``map_version`` of the map.
+    ``settled``: they were decided for the order's generation; if not, its turn was going on, and
+    only who was in sync here can be in sync after it.
+    """
+
+    map_version: int = 0
+    settled: bool = False
+    pool_id: str = ""
+    shareable: bool = False
+    wait_limit_s: float = 60.0
+    columns: tuple[tuple[model.Replica, ...], ...] = ()
+    holders: tuple[Holder, ...] = ()
+
+
+NO_CHART = Chart()
+
+
+@dataclass(frozen=True, slots=True)
 class LegOrder:
     """What one (volume, device) shall be. A generation above the durable one means: seal (R4).
 
@@ -186,6 +247,7 @@ class LegOrder:
     copy: CopyOrder | None = None
     delete: bool = False
     request_id: str = ""
+    chart: Chart = NO_CHART
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,8 +69,8 @@ def follow(
 def _described(
     site: leg_state.Site, have: replica_store.VolumeFile, order: messages.LegOrder
 ) -> replica_store.VolumeFile:
-    """Name and states follow the order, durably; size and generation take a turn."""
-    volume = replace(have, name=order.name, columns=order.columns)
+    """Name, states and chart follow the order, durably; size and generation take a turn."""
+    volume = replace(have, name=order.name, columns=order.columns, chart=order.chart)
     if not volume.own <= have.own:
         volume = replace(volume, allocated_bytes=0)
     if volume != have:

@@ -7,54 +7,27 @@ goes the same way. Callers serialise; whether a generation may be written is the
 import errno
 import logging
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.common import durable, errors
+from appliance.disk import records
 from appliance.domain import intents, layout, model
-from appliance.protocol import messages, record_file
+from appliance.protocol import record_file
 from appliance.sds import allocation
 
 logger = logging.getLogger(__name__)
 
-INTENT = "intent."
+INTENT = records.INTENT
+JOIN = records.JOIN
 
-#: The union of marks that a copy going on works by (R8); no client writes it.
-JOIN = INTENT + "join"
-
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _MAKING = ".new-"
 _DELETING = ".deleted-"
 
-
-@dataclass(frozen=True, slots=True)
-class VolumeFile:
-    """``volume.json``. ``generation`` is durable before any process of it starts (R4).
-
-    ``created`` is the generation that made the files, zeroes all. ``allocated_bytes``: own units
-    below it are allocated (thick).
-    """
-
-    id: str
-    name: str
-    cluster_id: str
-    device_id: str
-    size: int
-    unit: int
-    ncols: int
-    thin: bool
-    columns: tuple[messages.OwnColumn, ...]
-    generation: int
-    created: int
-    allocated_bytes: int = 0
-
-    @property
-    def own(self) -> frozenset[int]:
-        return frozenset(column.index for column in self.columns)
+VolumeFile = records.VolumeFile
+is_id = records.is_id
 
 
 class Replica:
@@ -70,7 +43,7 @@ class Replica:
     def read(self) -> VolumeFile | None:
         """What is durable, None if there is no folder. Raises errors.Damaged."""
         try:
-            return record_file.read(self.folder / "volume.json", VolumeFile)
+            return record_file.read(self.folder / records.VOLUME, VolumeFile)
         except FileNotFoundError as exc:
             if self.folder.exists():
                 raise errors.Damaged(
@@ -93,7 +66,7 @@ class Replica:
 
     def write(self, volume: VolumeFile) -> None:
         """Make ``volume`` durable in volume.json."""
-        durable.replace_file(self.folder / "volume.json", record_file.to_bytes(volume))
+        durable.replace_file(self.folder / records.VOLUME, record_file.to_bytes(volume))
 
     def grow(self, size: int) -> None:
         """Make ``data`` at least ``size`` bytes long, durably. It never gets shorter."""
@@ -126,11 +99,7 @@ class Replica:
 
     def intents(self) -> list[str]:
         """Incarnations that have an intent file here."""
-        return sorted(
-            file.name.removeprefix(INTENT)
-            for file in self.folder.iterdir()
-            if file.name.startswith(INTENT) and is_id(file.name.removeprefix(INTENT))
-        )
+        return records.intents(self.folder)
 
     def intent(self, incarnation: str) -> Path:
         return self.folder / f"{INTENT}{checked_id(incarnation)}"
@@ -162,11 +131,6 @@ class Replica:
         durable.sync_dir(self.volumes)
         shutil.rmtree(going)
         durable.sync_dir(self.volumes)
-
-
-def is_id(text: str) -> bool:
-    """Whether ``text`` may be part of a file's name here."""
-    return _ID.fullmatch(text) is not None and text != JOIN.removeprefix(INTENT)
 
 
 def checked_id(text: str) -> str:

@@ -24,7 +24,11 @@ class Base(DeclarativeBase):
 
 
 class Cluster(Base):
-    """One row. ``term`` is raised at every start of an MDM (R10); ``revision`` at every order."""
+    """One row. ``term`` is raised at every start of an MDM (R10); ``revision`` at every order.
+
+    ``recovered_at``: when this database was made from the devices (``services.lost_database``), else
+    None. Agents unknown to it may then come back under the ids they have.
+    """
 
     __tablename__ = "cluster"
     key: Mapped[int] = mapped_column(primary_key=True, default=1)
@@ -32,6 +36,7 @@ class Cluster(Base):
     term: Mapped[int] = mapped_column(BigInteger)
     revision: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[float]
+    recovered_at: Mapped[float | None]
 
 
 class Domain(Base):
@@ -118,7 +123,8 @@ class Volume(Base):
     """``state``: allocating (thick, not yet reserved), ready, deleting.
 
     ``turn_open`` is committed before any agent hears of ``generation``, so that an MDM that
-    restarts knows to begin the turn anew (R4).
+    restarts knows to begin the turn anew (R4). ``unproved``: the database was put back from a
+    backup, and no turn begins before every SDS with a part of the volume was heard (R10).
     """
 
     __tablename__ = "volumes"
@@ -136,6 +142,7 @@ class Volume(Base):
     map_version: Mapped[int] = mapped_column(BigInteger, default=1)
     turn_open: Mapped[bool] = mapped_column(default=False, index=True)
     lost_generation: Mapped[int] = mapped_column(BigInteger, default=0)
+    unproved: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[float]
     replicas: Mapped[list["Replica"]] = relationship(
         order_by="Replica.column, Replica.slot", cascade="all, delete-orphan"

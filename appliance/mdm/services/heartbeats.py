@@ -16,7 +16,16 @@ from sqlalchemy import select
 
 from appliance.common import errors
 from appliance.mdm.db import models, unit_of_work
-from appliance.mdm.services import clients, context, devices, jobs, orders, report_order, volumes
+from appliance.mdm.services import (
+    clients,
+    context,
+    devices,
+    jobs,
+    orders,
+    proof,
+    report_order,
+    volumes,
+)
 from appliance.mdm.services.turns import Turns
 from appliance.mdm.services.upkeep import Upkeep
 from appliance.protocol import messages
@@ -111,6 +120,8 @@ class Heartbeats:
             limit = row.limit_bytes or report.capacity_bytes
             row.capacity_bytes = min(report.capacity_bytes, limit)
             row.free_bytes = report.free_bytes
+            if report.path and row.path != report.path:
+                row.path = report.path  # a recovered database may not have known it
             # A failed device comes back only as a new one (R5).
             if row.state in ("removing", "failed") or row.state == report.state:
                 continue
@@ -132,6 +143,7 @@ class Heartbeats:
             leg = rows.get(report.device_id)
             if leg is None:
                 continue
+            self._upkeep.heard.note(volume.id, report.device_id)
             if leg.deleting:
                 if report.deleted:
                     volumes.leg_gone(tx, leg)
@@ -230,7 +242,7 @@ class Heartbeats:
         leg.generation = report.generation
         leg.error = (
             f"the SDS has generation {report.generation}, this MDM's database knows "
-            f"{volume.generation}: the database is an old copy; restore the newest backup"
+            f"{volume.generation}: {proof.OLD}"
         )
         logger.error(
             "database_is_old volume=%s device=%s sds_generation=%d generation=%d",

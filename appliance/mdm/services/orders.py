@@ -12,6 +12,7 @@ from sqlalchemy import orm, select
 from appliance.common import log
 from appliance.domain import model
 from appliance.mdm.db import models, unit_of_work
+from appliance.mdm.services import charts
 from appliance.protocol import messages
 
 _WHOLE = (
@@ -81,14 +82,18 @@ def for_sds(tx: unit_of_work.Tx, sds_id: str, known_revision: int) -> messages.S
         ).all()
         volumes = {v.id: v for v in load_volumes(tx, {row[0] for row in rows})}
         places = _places(tx, volumes.values())
-        legs = [leg_order(volumes[vol], device, places) for vol, device in rows if vol in volumes]
+        legs = [
+            leg_order(volumes[vol], device, places)
+            for vol, device in rows
+            if vol in volumes and not volumes[vol].unproved
+        ]
     return messages.SdsOrders(
         cluster_id=cluster.id,
         term=cluster.term,
         revision=cluster.revision,
         devices=tuple(
-            messages.DeviceOrder(device.id, device.path, device.state != "removing")
-            for device in wanted
+            messages.DeviceOrder(device.id, device.path, device.state != "removing", place)
+            for device, place in charts.places(tx, sds_id, wanted)
         ),
         legs=tuple(legs),
     )
@@ -117,6 +122,7 @@ def leg_order(
         copy=_copy_order(volume, leg, own, places),
         delete=leg.deleting,
         request_id=leg.request_id,
+        chart=charts.chart(volume, places),
     )
 
 
@@ -263,12 +269,6 @@ def granted(volume: models.Volume, incarnation_id: str) -> bool:
         leg.generation == volume.generation and incarnation_id in leg.intents
         for leg in written_legs(volume)
     )
-
-
-def outdated(volume: models.Volume) -> bool:
-    """Whether an SDS reported a generation that this database does not know: an old copy of it
-    was restored. The volume is left as it is then (R10)."""
-    return any(leg.generation > volume.generation for leg in volume.legs)
 
 
 def emptied(volume: models.Volume) -> set[str]:

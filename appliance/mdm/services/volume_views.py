@@ -13,7 +13,15 @@ from sqlalchemy import func, or_, select
 from appliance.domain import health, model
 from appliance.mdm import bodies, shapes
 from appliance.mdm.db import models, unit_of_work
-from appliance.mdm.services import context, mapping_views, pages, reach, refs, volume_space
+from appliance.mdm.services import (
+    context,
+    mapping_views,
+    pages,
+    proof,
+    reach,
+    refs,
+    volume_space,
+)
 
 _IN_SYNC = model.ReplicaState.IN_SYNC
 
@@ -49,7 +57,8 @@ def one(ctx: context.Context, tx: unit_of_work.Tx, row: models.Volume) -> shapes
         _replica(r.column, r.slot, r.state, places[r.device_id], errors.get(r.device_id, ""))
         for r in row.replicas
     ]
-    return {**_summary(row, pool.name, used, mapped, flaws), "replicas": replicas}
+    summary = _summary(row, pool.name, used, mapped, flaws, proof.trouble(row))
+    return {**summary, "replicas": replicas}
 
 
 def fresh(
@@ -67,7 +76,7 @@ def fresh(
     ]
     flaws = _flaws([(column, state, device) for column, _, state, device in replicas], places)
     views = [_replica(*replica[:3], places[replica[3]], "") for replica in replicas]
-    return {**_summary(row, pool, 0, [], flaws), "replicas": views}
+    return {**_summary(row, pool, 0, [], flaws, ""), "replicas": views}
 
 
 def name_in_deletion(name: str, ident: str) -> str:
@@ -85,9 +94,10 @@ def states(ctx: context.Context, tx: unit_of_work.Tx) -> list[tuple[health.Healt
     flaws = _flaws_of(ctx, tx, None)
     volume = models.Volume
     query = select(volume.id, volume.name, volume.turn_open).where(volume.state != "deleting")
+    troubles = proof.troubles(tx)
     found = []
     for ident, name, turn_open in tx.session.execute(query):
-        word, reason = health.volume(flaws.get(ident, ()), turn_open)
+        word, reason = _health(flaws.get(ident, ()), turn_open, troubles.get(ident, ""))
         found.append((word, name, reason))
     return found
 
@@ -98,6 +108,7 @@ def _many(
     """One more than the page has, perhaps. Rows are read as plain columns: much cheaper."""
     flaws = _flaws_of(ctx, tx, ids)
     mapped = mapping_views.of_volumes(tx, ids)
+    troubles = proof.troubles(tx, ids)
     used_of = select(models.VolumeLeg.volume_id, func.sum(models.VolumeLeg.used_bytes))
     used_of = used_of.where(models.VolumeLeg.volume_id.in_(ids))
     used = dict(tx.session.execute(used_of.group_by(models.VolumeLeg.volume_id)).all())
@@ -115,6 +126,7 @@ def _many(
                 used.get(row.id, 0),
                 mapped.get(row.id, []),
                 flaws.get(row.id, []),
+                troubles.get(row.id, ""),
             ),
             "name": row.name,  # whole, as the pages' order has it
         }
@@ -158,8 +170,9 @@ def _summary(
     used: int,
     mapped: list[shapes.Mapping],
     flaws: list[health.Flaw],
+    trouble: str,
 ) -> shapes.VolumeSummary:
-    word, reason = health.volume(flaws, row.turn_open)
+    word, reason = _health(flaws, row.turn_open, trouble)
     if row.state == "allocating" and word is health.Health.HEALTHY:
         reason = "its space is being reserved"
     return {
@@ -182,6 +195,12 @@ def _summary(
         "created_at": row.created_at,
         "wait_limit_s": row.wait_limit_s,
     }
+
+
+def _health(
+    flaws: Iterable[health.Flaw], turn_open: bool, trouble: str
+) -> tuple[health.Health, str]:
+    return (proof.word(trouble), trouble) if trouble else health.volume(flaws, turn_open)
 
 
 def _replica(column: int, slot: int, state: str, place: reach.Place, error: str) -> shapes.Replica:

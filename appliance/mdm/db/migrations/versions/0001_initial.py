@@ -17,6 +17,7 @@ def upgrade() -> None:
         sa.Column("term", sa.BigInteger(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("recovered_at", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_cluster")),
     )
     op.create_table(
@@ -164,6 +165,7 @@ def upgrade() -> None:
         sa.Column("map_version", sa.BigInteger(), nullable=False),
         sa.Column("turn_open", sa.Boolean(), nullable=False),
         sa.Column("lost_generation", sa.BigInteger(), nullable=False),
+        sa.Column("unproved", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(["pool_id"], ["pools.id"], name=op.f("fk_volumes_pool_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_volumes")),
