@@ -7,7 +7,7 @@ reads them when there is nobody left to ask.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from appliance.protocol import messages
@@ -19,6 +19,7 @@ BALLAST = "ballast"
 
 VOLUME = "volume.json"
 DATA = "data"
+SUMS = "sums"
 LOCK = "lock"
 INTENT = "intent."
 
@@ -58,7 +59,7 @@ class VolumeFile:
     generation: int
     created: int
     allocated_bytes: int = 0
-    chart: messages.Chart = messages.NO_CHART
+    chart: messages.Chart = field(default_factory=messages.Chart)
 
     @property
     def own(self) -> frozenset[int]:

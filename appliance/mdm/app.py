@@ -13,7 +13,7 @@ from appliance.common import daemon, errors
 from appliance.domain import health
 from appliance.mdm import config, routes
 from appliance.mdm.db import engine, migrate, unit_of_work
-from appliance.mdm.loops import pruning
+from appliance.mdm.loops import pruning, scrubs
 from appliance.mdm.loops import turns as turn_rounds
 from appliance.mdm.resources import guard
 from appliance.mdm.services import (
@@ -94,7 +94,7 @@ class Mdm:
         held_recovery = recovery.Recovery(ctx, open_turns, care)
         rounds = turn_rounds.TurnRounds(ctx, open_turns, care)
         self.loop = daemon.Loop("turns", turn_rounds.INTERVAL_S, rounds.run_once)
-        for loop in (self.loop, pruning.loop(ctx)):
+        for loop in (self.loop, pruning.loop(ctx), scrubs.loop(ctx)):
             loop.start()
             cleanup.callback(loop.stop)
         application = rest_app.create(extra=[guard.Guard(authenticator)], quiet=routes.QUIET)

@@ -126,11 +126,21 @@ class NewPool(body.Body):
     critical_percent: Percent = 90
 
 
+class ScrubChange(Change):
+    """``rate``: bytes a second read from each device, 0 for no limit."""
+
+    enabled: bool | None = None
+    rate: Annotated[int, Field(ge=0, le=2**40)] | None = None
+    repair: bool | None = None
+    interval_days: Annotated[int, Field(ge=1, le=3650)] | None = None
+
+
 class PoolChange(Change):
     name: Name | None = None
     spare_percent: Percent | None = None
     warn_percent: Percent | None = None
     critical_percent: Percent | None = None
+    scrub: ScrubChange | None = None
 
 
 class NewDevice(body.Body):
@@ -171,6 +181,12 @@ class Recover(body.Body):
     """``accept_loss`` must be said: acknowledged writes that were not flushed may be gone."""
 
     accept_loss: Literal[True]
+
+
+class ScrubAction(body.Body):
+    """``stop`` ends the pass; the next one begins from the front."""
+
+    action: Literal["start", "pause", "resume", "stop"]
 
 
 class NewMapping(body.Body):

@@ -74,6 +74,48 @@ class CopyReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ScrubCounts:
+    """Of one pass over a volume. ``skipped``: regions that were dirty, left to the next pass."""
+
+    compared_bytes: int = 0
+    skipped: int = 0
+    mismatches: int = 0
+    repaired: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubFinding:
+    """Two copies differed at ``[offset, offset + length)``. ``number`` counts from 1 in a pass.
+
+    ``device_id``: whose bytes rotted, empty if nothing proves that. ``why``: in words.
+    """
+
+    number: int
+    column: int
+    offset: int
+    length: int
+    device_id: str = ""
+    repaired: bool = False
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubReport:
+    """Progress of the pass ``scrub_id`` in ``generation``: everything before ``position`` was
+    looked at. ``failed``: devices that could not read their own bytes."""
+
+    generation: int
+    scrub_id: str
+    position: int
+    counts: ScrubCounts = ScrubCounts()
+    findings: tuple[ScrubFinding, ...] = ()
+    done: bool = False
+    waiting: str = ""
+    error: str = ""
+    failed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class LegReport:
     """State of one (volume, device).
 
@@ -93,6 +135,7 @@ class LegReport:
     port: int = 0
     socket: str = ""
     data_export: str = ""
+    sums_export: str = ""
     intents: dict[str, str] = field(default_factory=dict)
     size: int = 0
     allocated: bool = False
@@ -100,6 +143,7 @@ class LegReport:
     flushed: bool = False
     synced: tuple[str, ...] = ()
     copy: CopyReport | None = None
+    scrub: ScrubReport | None = None
     deleted: bool = False
     error: str = ""
     created: int = 0
@@ -187,6 +231,34 @@ class CopyOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class ScrubLeg:
+    """A device whose bytes are compared, with its file ``sums`` and all its intent files."""
+
+    leg: model.Leg
+    sums_export: str
+    intents: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubOrder:
+    """Compare the whole volume, from ``start`` on, in ``generation`` only; see sds.scrubber.
+
+    ``columns[c]``: the two devices of column ``c``. ``clients``: those that may write.
+    ``counts``: of the pass so far. ``bandwidth``: bytes of the volume a second, 0 for no limit.
+    """
+
+    generation: int
+    scrub_id: str
+    legs: tuple[ScrubLeg, ...]
+    columns: tuple[tuple[str, ...], ...]
+    clients: tuple[LockClient, ...] = ()
+    start: int = 0
+    counts: ScrubCounts = ScrubCounts()
+    bandwidth: int = 0
+    repair: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class OwnColumn:
     index: int
     state: model.ReplicaState
@@ -219,9 +291,6 @@ class Chart:
     holders: tuple[Holder, ...] = ()
 
 
-NO_CHART = Chart()
-
-
 @dataclass(frozen=True, slots=True)
 class LegOrder:
     """What one (volume, device) shall be. A generation above the durable one means: seal (R4).
@@ -245,9 +314,10 @@ class LegOrder:
     retire: tuple[str, ...] = ()
     flush: bool = False
     copy: CopyOrder | None = None
+    scrub: ScrubOrder | None = None
     delete: bool = False
     request_id: str = ""
-    chart: Chart = NO_CHART
+    chart: Chart = Chart()
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,3 +472,21 @@ class LockRequest:
     offset: int
     length: int
     limit_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubRequest:
+    """What a scrubber asks of a client that writes, under ``generation``. ``step``:
+
+    ``watch``: from now on notice writes into the region at ``offset``;
+    ``scrubbed``: take its touched mark away if it is clean and had no write since ``watch``;
+    ``rewrite``: write what device ``device_id`` has of the range to every replica.
+    """
+
+    incarnation: str
+    token: str
+    generation: int
+    step: str
+    offset: int
+    length: int
+    device_id: str = ""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from appliance.common import durable, errors
 from appliance.disk import records
-from appliance.domain import intents, layout, model
+from appliance.domain import intents, layout, model, sums
 from appliance.protocol import record_file
 from appliance.sds import allocation
 
@@ -39,6 +39,7 @@ class Replica:
         self.folder = volumes / volume_id
         self.lock = self.folder / "lock"
         self.data = self.folder / "data"
+        self.sums = self.folder / records.SUMS
 
     def read(self) -> VolumeFile | None:
         """What is durable, None if there is no folder. Raises errors.Damaged."""
@@ -56,6 +57,7 @@ class Replica:
         making = Replica(self.volumes, self.volume_id)
         making.folder = self.volumes / f"{_MAKING}{self.volume_id}"
         making.data = making.folder / "data"
+        making.sums = making.folder / records.SUMS
         making.folder.mkdir(mode=0o700, exist_ok=True)
         (making.folder / "lock").touch(mode=0o600)
         making.grow(volume.size)
@@ -69,14 +71,16 @@ class Replica:
         durable.replace_file(self.folder / records.VOLUME, record_file.to_bytes(volume))
 
     def grow(self, size: int) -> None:
-        """Make ``data`` at least ``size`` bytes long, durably. It never gets shorter."""
-        fd = os.open(self.data, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            if os.fstat(fd).st_size < size:
-                os.ftruncate(fd, size)
-                os.fsync(fd)
-        finally:
-            os.close(fd)
+        """Make ``data`` at least ``size`` bytes long, and ``sums`` with it, durably. They never
+        get shorter."""
+        for path, length in ((self.data, size), (self.sums, sums.file_length(size))):
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                if os.fstat(fd).st_size < length:
+                    os.ftruncate(fd, length)
+                    os.fsync(fd)
+            finally:
+                os.close(fd)
 
     def allocate(self, fd: int, volume: VolumeFile) -> None:
         """Allocate the own units of a thick volume, and only those. Raises errors.NoCapacity."""
@@ -119,10 +123,25 @@ class Replica:
         durable.sync_dir(self.folder)
 
     def remove_intents(self, incarnations: Collection[str]) -> None:
-        """Delete these intent files, durably."""
-        for incarnation in incarnations:
-            self.intent(incarnation).unlink(missing_ok=True)
+        """Delete these intent files, durably, once the sums that they void are void."""
+        present = [file for i in incarnations if (file := self.intent(i)).exists()]
+        self.void_sums({r for file in present for r in intents.touched_regions(file.read_bytes())})
+        for file in present:
+            file.unlink(missing_ok=True)
         durable.sync_dir(self.folder)
+
+    def void_sums(self, regions: Collection[int]) -> None:
+        """From now on no sum says anything about ``regions``; durable on return."""
+        if not regions:
+            return
+        fd = os.open(self.sums, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            size = os.fstat(fd).st_size // sums.SUM_BYTES * model.UNIT_BYTES
+            for offset, length in sums.rows(regions, size):
+                allocation.punch_hole(fd, offset, length)  # which a full device can do
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
 
     def delete(self) -> None:
         """Leave nothing. The caller has proved that nobody writes here any more."""

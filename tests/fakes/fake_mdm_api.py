@@ -102,6 +102,10 @@ class FakeMdmApi:
             made = mdm_objects.mapping(volume, sdc, body)
             volume["mappings"].append(made)
             return copy.deepcopy(made)
+        if parts[2:] == ["scrub"]:
+            state = {"start": "running", "pause": "paused", "resume": "running", "stop": "idle"}
+            seen = {**mdm_objects.OBJECTS["scrubs"][0], "state": state[body["action"]]}
+            return seen | {"volume": self.one("volumes", parts[1])["name"]}
         if "name" in body and body["name"] in [one["name"] for one in self.objects[parts[0]]]:
             raise errors.AlreadyExists(kind=parts[0].removesuffix("s"), key=body["name"])
         made = {**mdm_objects.DEFAULTS[parts[0]], **body, "id": secrets.token_hex(8)}

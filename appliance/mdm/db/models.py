@@ -26,8 +26,8 @@ class Base(DeclarativeBase):
 class Cluster(Base):
     """One row. ``term`` is raised at every start of an MDM (R10); ``revision`` at every order.
 
-    ``recovered_at``: when this database was made from the devices (``services.lost_database``), else
-    None. Agents unknown to it may then come back under the ids they have.
+    ``recovered_at``: when this database was made again from the devices, else None
+    (``services.lost_database``). Agents unknown to it may then come back under the ids they have.
     """
 
     __tablename__ = "cluster"
@@ -150,6 +150,8 @@ class Volume(Base):
     legs: Mapped[list["VolumeLeg"]] = relationship(cascade="all, delete-orphan")
     mappings: Mapped[list["Mapping"]] = relationship(cascade="all, delete-orphan")
     incarnations: Mapped[list["Incarnation"]] = relationship(cascade="all, delete-orphan")
+    pool: Mapped[Pool] = relationship()
+    scrub: Mapped["Scrub | None"] = relationship(cascade="all, delete-orphan")
 
 
 class Replica(Base):
@@ -188,6 +190,7 @@ class VolumeLeg(Base):
     port: Mapped[int] = mapped_column(default=0)
     socket: Mapped[str] = mapped_column(default="")
     data_export: Mapped[str] = mapped_column(default="")
+    sums_export: Mapped[str] = mapped_column(default="")
     intents: Mapped[dict[str, str]] = mapped_column(default=dict)
     synced: Mapped[list[str]] = mapped_column(default=list)
     size: Mapped[int] = mapped_column(BigInteger, default=0)
@@ -255,6 +258,29 @@ class Incarnation(Base):
     state: Mapped[str] = mapped_column(default="live")
     lock_token: Mapped[str]
     created_at: Mapped[float]
+
+
+class Scrub(Base):
+    """The pass over a volume that goes on, or the last one. ``state``: idle, queued, running,
+    paused. ``position``: bytes looked at. ``told``: number of the newest finding in the events.
+    ``finished_at``: when a pass was last done to the end.
+    """
+
+    __tablename__ = "scrubs"
+    volume_id: Mapped[str] = mapped_column(ForeignKey("volumes.id"), primary_key=True)
+    state: Mapped[str] = mapped_column(index=True)
+    pass_id: Mapped[str]
+    position: Mapped[int] = mapped_column(BigInteger)
+    compared_bytes: Mapped[int] = mapped_column(BigInteger)
+    skipped: Mapped[int]
+    mismatches: Mapped[int]
+    repaired: Mapped[int]
+    told: Mapped[int]
+    total_mismatches: Mapped[int]
+    total_repaired: Mapped[int]
+    detail: Mapped[str]
+    started_at: Mapped[float]
+    finished_at: Mapped[float | None]
 
 
 class Job(Base):

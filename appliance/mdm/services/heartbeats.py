@@ -24,6 +24,7 @@ from appliance.mdm.services import (
     orders,
     proof,
     report_order,
+    scrubs,
     volumes,
 )
 from appliance.mdm.services.turns import Turns
@@ -166,7 +167,7 @@ class Heartbeats:
         if report.generation != volume.generation:
             leg.serving = False
             if report.generation > volume.generation:
-                self._ahead(tx, volume, leg, report)
+                proof.contradicted(volume, leg, report.generation)
             return
         if 0 < leg.created < report.created:
             self._emptied(tx, volume, leg)
@@ -174,6 +175,7 @@ class Heartbeats:
         before = (leg.generation, leg.serving)
         leg.generation, leg.serving = report.generation, report.serving
         leg.port, leg.socket, leg.data_export = report.port, report.socket, report.data_export
+        leg.sums_export = report.sums_export
         leg.intents = dict(report.intents)
         if before != (leg.generation, leg.serving):
             logger.info(
@@ -184,6 +186,9 @@ class Heartbeats:
                 leg.serving,
             )
         self._apply_seal(volume, leg, report)
+        if report.scrub is not None and report.scrub.generation == volume.generation:
+            for device_id in scrubs.reported(tx, volume, report.scrub):
+                _fail_device(tx, device_id, "it could not read its own bytes")
         if report.copy is not None and report.copy.generation == volume.generation:
             self._apply_copy(tx, volume, leg, report.copy)
 
@@ -230,27 +235,6 @@ class Heartbeats:
                 replica.full_copy = True
         tx.event("replica_files_lost", "volume", volume.id, volume.name, device=leg.device_id)
         logger.error("replica_files_lost volume=%s device=%s", volume.name, leg.device_id)
-
-    def _ahead(
-        self,
-        tx: unit_of_work.Tx,
-        volume: models.Volume,
-        leg: models.VolumeLeg,
-        report: messages.LegReport,
-    ) -> None:
-        """R10: the SDS is ahead of this database, so an old copy of it must have been restored."""
-        leg.generation = report.generation
-        leg.error = (
-            f"the SDS has generation {report.generation}, this MDM's database knows "
-            f"{volume.generation}: {proof.OLD}"
-        )
-        logger.error(
-            "database_is_old volume=%s device=%s sds_generation=%d generation=%d",
-            volume.name,
-            leg.device_id,
-            report.generation,
-            volume.generation,
-        )
 
     # --- SDC --------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from sqlalchemy import orm, select
 from appliance.common import log
 from appliance.domain import model
 from appliance.mdm.db import models, unit_of_work
-from appliance.mdm.services import charts
+from appliance.mdm.services import addresses, charts, scrub_orders
 from appliance.protocol import messages
 
 _WHOLE = (
@@ -20,6 +20,7 @@ _WHOLE = (
     orm.selectinload(models.Volume.legs),
     orm.selectinload(models.Volume.mappings),
     orm.selectinload(models.Volume.incarnations),
+    orm.joinedload(models.Volume.scrub),
 )
 
 
@@ -120,6 +121,7 @@ def leg_order(
         retire=retirable(volume),
         flush=any(incarnation.state == "doubt" for incarnation in volume.incarnations),
         copy=_copy_order(volume, leg, own, places),
+        scrub=scrub_orders.order(volume, leg, places),
         delete=leg.deleting,
         request_id=leg.request_id,
         chart=charts.chart(volume, places),
@@ -127,9 +129,11 @@ def leg_order(
 
 
 def serves(volume: models.Volume) -> bool:
-    """Whether data servers are needed: for a client, for a copy, or for a turn to come to that."""
+    """Whether data servers are needed: for a client, for a copy or a scrub, or for a turn to come
+    to that."""
     return (
         volume.turn_open
+        or scrub_orders.wanted(volume)
         or any(incarnation.state == "live" for incarnation in volume.incarnations)
         or any(replica.state == "syncing" for replica in volume.replicas)
     )
@@ -161,25 +165,16 @@ def _copy_order(
             messages.ColumnCopy(
                 column=row.column,
                 full=row.full_copy,
-                source=_leg(source_leg, places[source.device_id], ""),
+                source=addresses.leg(source_leg, places),
                 source_intents=dict(source_leg.intents),
             )
         )
     if not columns:
         return None
-    clients = []
-    for incarnation in volume.incarnations:
-        if incarnation.state == "live" and incarnation.sdc_id in places:
-            client = places[incarnation.sdc_id]
-            clients.append(
-                messages.LockClient(
-                    incarnation.id,
-                    tuple(client.hosts),
-                    client.control_port,
-                    incarnation.lock_token,
-                )
-            )
-    return messages.CopyOrder(volume.generation, tuple(columns), tuple(clients))
+    live = [i for i in volume.incarnations if i.state == "live"]
+    return messages.CopyOrder(
+        volume.generation, tuple(columns), addresses.lock_clients(live, places)
+    )
 
 
 # --- SDC ----------------------------------------------------------------------------------
@@ -305,26 +300,12 @@ def client_map(
         version=volume.map_version,
         columns=tuple(tuple(column) for column in by_column),
         legs=tuple(
-            _leg(leg, places[leg.device_id], leg.intents[incarnation_id])
-            for leg in written_legs(volume)
+            addresses.leg(leg, places, leg.intents[incarnation_id]) for leg in written_legs(volume)
         ),
         unit=volume.unit,
         shared=sum(1 for i in volume.incarnations if i.state == "live") > 1,
         lost_generation=volume.lost_generation,
         wait_limit_s=volume.wait_limit_s,
-    )
-
-
-def _leg(row: models.VolumeLeg, sds: models.Sds | models.Sdc, intent_export: str) -> model.Leg:
-    return model.Leg(
-        device_id=row.device_id,
-        sds_id=sds.id,
-        sds_name=sds.name,
-        hosts=tuple(sds.hosts),
-        port=row.port,
-        socket=row.socket,
-        data_export=row.data_export,
-        intent_export=intent_export,
     )
 
 

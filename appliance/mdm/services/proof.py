@@ -5,6 +5,7 @@ back from a backup must first hear from every SDS whose copies count before it m
 until then it could be the old copy that nobody has contradicted yet.
 """
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,10 +15,12 @@ from sqlalchemy import select
 from appliance.domain import health
 from appliance.mdm.db import models, unit_of_work
 
+logger = logging.getLogger(__name__)
+
 OLD = (
     "this MDM's database is older than what its SDSs hold, so the volume is left as it is; stop "
-    "the MDM and restore a newer backup (basalt mdm restore) or make the database again from the "
-    "devices (basalt recover mdm)"
+    "the MDM and restore the newest backup (basalt mdm restore) or make the database again from "
+    "the devices (basalt recover mdm)"
 )
 UNPROVED = (
     "the MDM's database was put back, and it waits to hear from every SDS with a copy in sync; if "
@@ -28,6 +31,21 @@ UNPROVED = (
 def outdated(volume: models.Volume) -> bool:
     """Whether an SDS reported a generation that this database does not know."""
     return any(leg.generation > volume.generation for leg in volume.legs)
+
+
+def contradicted(volume: models.Volume, leg: models.VolumeLeg, generation: int) -> None:
+    """An SDS reported a ``generation`` that this database does not know (R10)."""
+    leg.generation = generation
+    leg.error = (
+        f"the SDS has generation {generation}, this MDM's database knows {volume.generation}: {OLD}"
+    )
+    logger.error(
+        "database_is_old volume=%s device=%s sds_generation=%d generation=%d",
+        volume.name,
+        leg.device_id,
+        generation,
+        volume.generation,
+    )
 
 
 def trouble(volume: models.Volume) -> str:

@@ -13,7 +13,7 @@ from sqlalchemy import delete, select
 from appliance.common import log, units
 from appliance.domain import health, layout
 from appliance.mdm.db import models, unit_of_work
-from appliance.mdm.services import clients, jobs, orders, proof
+from appliance.mdm.services import clients, jobs, orders, proof, scrub_orders
 from appliance.mdm.services.turns import OpenTurn, Turns
 from appliance.protocol import messages
 
@@ -177,7 +177,8 @@ class Upkeep:
         if orders.serves(volume):
             for leg in orders.written_legs(volume):
                 if leg.generation != volume.generation or not leg.serving:
-                    return "a data server ended"
+                    begins = scrub_orders.wanted(volume) and not _used(volume)
+                    return "a scrub needs servers" if begins else "a data server ended"
                 if leg.device_id in look.down:
                     return "an SDS does not answer, or its device failed or lost its files"
         if self._joinable(volume, look):
@@ -280,6 +281,10 @@ def _newcomers(volume: models.Volume) -> list[models.Incarnation]:
     return [incarnation for incarnation in live if not orders.granted(volume, incarnation.id)]
 
 
+def _used(volume: models.Volume) -> bool:
+    return any(incarnation.state == "live" for incarnation in volume.incarnations)
+
+
 def _newcomer(volume: models.Volume) -> str:
     return "a client maps the volume" if _newcomers(volume) else ""
 
@@ -317,4 +322,5 @@ def interesting(tx: unit_of_work.Tx) -> Iterable[str]:
     unequal = select(models.Replica.volume_id).where(models.Replica.state != "in_sync")
     ended = select(models.Incarnation.volume_id)
     unproved = select(models.Volume.id).where(models.Volume.unproved)
-    return set(tx.session.scalars(open_turns.union(unequal, ended, unproved)))
+    scrubbed = select(models.Scrub.volume_id).where(models.Scrub.state == "running")
+    return set(tx.session.scalars(open_turns.union(unequal, ended, unproved, scrubbed)))

@@ -20,6 +20,7 @@ from appliance.mdm.services import (
     proof,
     reach,
     refs,
+    scrubs,
     volume_space,
 )
 
@@ -58,7 +59,8 @@ def one(ctx: context.Context, tx: unit_of_work.Tx, row: models.Volume) -> shapes
         for r in row.replicas
     ]
     summary = _summary(row, pool.name, used, mapped, flaws, proof.trouble(row))
-    return {**summary, "replicas": replicas}
+    scrub = scrubs.view(row.scrub, row) if row.scrub is not None else None
+    return {**summary, "replicas": replicas, "scrub": scrub}
 
 
 def fresh(
@@ -76,7 +78,7 @@ def fresh(
     ]
     flaws = _flaws([(column, state, device) for column, _, state, device in replicas], places)
     views = [_replica(*replica[:3], places[replica[3]], "") for replica in replicas]
-    return {**_summary(row, pool, 0, [], flaws, ""), "replicas": views}
+    return {**_summary(row, pool, 0, [], flaws, ""), "replicas": views, "scrub": None}
 
 
 def name_in_deletion(name: str, ident: str) -> str:

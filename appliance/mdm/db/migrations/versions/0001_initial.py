@@ -257,6 +257,7 @@ def upgrade() -> None:
         sa.Column("port", sa.Integer(), nullable=False),
         sa.Column("socket", sa.String(), nullable=False),
         sa.Column("data_export", sa.String(), nullable=False),
+        sa.Column("sums_export", sa.String(), nullable=False),
         sa.Column("intents", sa.JSON(), nullable=False),
         sa.Column("synced", sa.JSON(), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
@@ -285,6 +286,28 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_legs_revision"), ["revision"], unique=False)
 
     op.create_table(
+        "scrubs",
+        sa.Column("volume_id", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("pass_id", sa.String(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("compared_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("skipped", sa.Integer(), nullable=False),
+        sa.Column("mismatches", sa.Integer(), nullable=False),
+        sa.Column("repaired", sa.Integer(), nullable=False),
+        sa.Column("told", sa.Integer(), nullable=False),
+        sa.Column("total_mismatches", sa.Integer(), nullable=False),
+        sa.Column("total_repaired", sa.Integer(), nullable=False),
+        sa.Column("detail", sa.String(), nullable=False),
+        sa.Column("started_at", sa.Double(), nullable=False),
+        sa.Column("finished_at", sa.Double(), nullable=True),
+        sa.ForeignKeyConstraint(["volume_id"], ["volumes.id"], name=op.f("fk_scrubs_volume_id")),
+        sa.PrimaryKeyConstraint("volume_id", name=op.f("pk_scrubs")),
+    )
+    with op.batch_alter_table("scrubs", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_scrubs_state"), ["state"], unique=False)
+
+    op.create_table(
         "replicas",
         sa.Column("volume_id", sa.String(), nullable=False),
         sa.Column("column", sa.Integer(), nullable=False),
@@ -305,6 +328,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_replicas_device_id"))
 
     op.drop_table("replicas")
+    with op.batch_alter_table("scrubs", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_scrubs_state"))
+
+    op.drop_table("scrubs")
     with op.batch_alter_table("legs", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_legs_revision"))
         batch_op.drop_index(
