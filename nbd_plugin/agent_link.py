@@ -17,7 +17,7 @@ from typing import Any
 from appliance.common import errors, log
 from appliance.domain import model
 from appliance.protocol import codec
-from nbd_plugin import failures
+from nbd_plugin import failures, scrubbing
 from nbd_plugin.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -107,6 +107,16 @@ class AgentLink:
                     float(message["limit_s"]),
                 )
                 self._in_thread("basalt-lock", self._lock, volume, *step)
+            case "scrub":
+                asked = (
+                    str(message["id"]),
+                    str(message["step"]),
+                    int(message["generation"]),
+                    int(message["offset"]),
+                    int(message["length"]),
+                    str(message["device_id"]),
+                )
+                self._in_thread("basalt-scrub", self._scrub, volume, *asked)
             case "unlock":
                 volume.unlock(message["id"])
             case "end":
@@ -132,6 +142,14 @@ class AgentLink:
         except (failures.EpochOver, failures.LockIdInUse) as exc:
             why = str(exc)
         self._send({"op": "locked", "id": ident, "ok": not why, "why": why})
+
+    def _scrub(self, volume: Volume, ident: str, step: str, *what: Any) -> None:
+        why = ""
+        try:
+            scrubbing.scrub(volume, step, *what)
+        except (errors.BasaltError, OSError) as exc:
+            why = str(exc)
+        self._send({"op": "scrubbed", "id": ident, "ok": not why, "why": why})
 
     def _report(self) -> None:
         while True:

@@ -73,3 +73,10 @@ class WaitedTooLong(errors.BasaltError):
 
     code = "waited_too_long"
     template = "no readable copy for {seconds:.0f} s: {why}"
+
+
+class NotDone(errors.BasaltError):
+    """What a scrubber asked for was not done, and changed nothing."""
+
+    code = "not_done"
+    template = "{what} was not done: {why}"

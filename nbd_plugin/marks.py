@@ -31,6 +31,8 @@ class Marks:
         self._unflushed: set[int] = set()
         #: what each flush in flight covers: not flushed before it succeeded
         self._flushing: list[set[int]] = []
+        #: regions a scrubber looks at, and that were not written since it began
+        self._watched: set[int] = set()
         #: regions found quiet by the last round of clearing; cleared by the next
         self._quiet: set[int] = set()
         self._channels: dict[tuple[connections.LegPool, int], connections.Connection] = {}
@@ -67,6 +69,7 @@ class Marks:
             for region in regions:
                 self._in_flight[region] = self._in_flight.get(region, 0) + 1
                 self._unflushed.add(region)
+                self._watched.discard(region)
 
     def end(self, regions: range) -> None:
         with self._changed:
@@ -163,6 +166,43 @@ class Marks:
                 intents.clear_dirty(self._image, region)
             self._busy_blocks.add(block)
         self._write_claimed(epoch, block)
+
+    # --- scrub ------------------------------------------------------------------------------
+
+    def watch(self, regions: range) -> None:
+        """Notice writes into ``regions`` from now on, for ``scrubbed``."""
+        with self._changed:
+            self._watched.update(regions)
+
+    def scrubbed(self, epoch: Epoch, regions: range) -> None:
+        """Their copies were compared, and their sums are durable: take the touched mark away,
+        unless something was written since ``watch``. Waits for other writes of the block.
+
+        Raises failures.EpochOver.
+        """
+        for block in sorted({intents.block_of(region) for region in regions}):
+            mine = [r for r in regions if intents.block_of(r) == block]
+            while not self._untouch(epoch, block, mine):
+                pass
+
+    def _untouch(self, epoch: Epoch, block: int, regions: list[int]) -> bool:
+        """False if somebody else writes the block: to be asked again."""
+        with self._changed:
+            epoch.check()
+            if block in self._busy_blocks:
+                self._changed.wait(1.0)
+                return False
+            watched = self._watched.intersection(regions) - self._in_use()
+            self._watched.difference_update(regions)
+            # A region that is dirty may be thought marked, and its mark must stay true.
+            chosen = [r for r in watched if not intents.is_dirty(self._image, r)]
+            if not chosen or not epoch.map.all_in_sync:
+                return True
+            for region in chosen:
+                intents.clear_touched(self._image, region)
+            self._busy_blocks.add(block)
+        self._write_claimed(epoch, block)
+        return True
 
     def _in_use(self) -> set[int]:
         """Regions that are not quiet: the copies may still come to differ there."""

@@ -133,11 +133,11 @@ class Volume:
 
     def write(self, view: memoryview, offset: int, fua: bool) -> None:
         with self.counters.writing(len(view)):
-            self._change(offset, len(view), lambda epoch: changing.write(epoch, view, offset, fua))
+            self.change(offset, len(view), lambda epoch: changing.write(epoch, view, offset, fua))
 
     def zero(self, offset: int, length: int, fua: bool, may_trim: bool) -> None:
         with self.counters.trimming():
-            self._change(
+            self.change(
                 offset,
                 length,
                 lambda epoch: changing.zero(epoch, offset, length, fua, may_trim and self.thin),
@@ -161,9 +161,20 @@ class Volume:
     def status(self) -> messages.PluginStatus:
         return self._mapping.status(self._unflushed, self.counters.snapshot)
 
-    # --- inside --------------------------------------------------------------------------
+    # --- what scrubbing needs -------------------------------------------------------------
 
-    def _change(self, offset: int, length: int, attempt: Callable[[Epoch], None]) -> None:
+    def in_use(self, generation: int) -> tuple[Epoch, marks.Marks]:
+        """The present epoch and its marks. Raises failures.EpochOver if it is another one."""
+        epoch, current = self._mapping.epoch, self._marks
+        if epoch is None or epoch.over or epoch.generation != generation or current is None:
+            raise failures.EpochOver(generation=generation, why="this client is not in it")
+        return epoch, current
+
+    def leave_over(self, epoch: Epoch) -> None:
+        """A change of marks was not acknowledged: its generation cannot acknowledge it any more."""
+        self._mapping.leave_over(epoch)
+
+    def change(self, offset: int, length: int, attempt: Callable[[Epoch], None]) -> None:
         """Run a write-like request: alone on its range (R9), after its intents (R3)."""
         current = self._marks
         if current is None:
@@ -188,6 +199,8 @@ class Volume:
                 current.end(regions)
         finally:
             self._gate.leave(ticket)
+
+    # --- inside --------------------------------------------------------------------------
 
     def _until_done(self, attempt: Callable[[Epoch], T], must: bool) -> T:
         """Attempt under one epoch after the other until one acknowledges all (R2).

@@ -3,6 +3,7 @@
 Called by ``talk`` at every start, so that the MDM learns new addresses and ports.
 """
 
+import dataclasses
 import functools
 import importlib.metadata
 import logging
@@ -57,6 +58,8 @@ def register(
 ) -> None:
     """Register and keep the answer, durably. Raises BasaltError; nothing is changed then."""
     kept = store.identity
+    if kept is not None:
+        said = dataclasses.replace(said, id=kept.id, cluster_id=kept.cluster_id)
     caller = client.Client(
         settings.mdm,
         _join_token(settings.join_token_file),

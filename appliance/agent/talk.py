@@ -36,6 +36,7 @@ class Talk(abc.ABC):
         self._session = secrets.token_hex(8)
         self._sequence = itertools.count(1)
         self._client: client.Client | None = None
+        self._unannounced = ""
         self.trouble = "not registered yet"
         self.control_port = settings.control_port
 
@@ -50,6 +51,8 @@ class Talk(abc.ABC):
                 self._client = self._registered()
             self._turn()
         except errors.BasaltError as exc:
+            if isinstance(exc, errors.Unauthenticated):
+                self._start_over()
             if self.trouble != str(exc):
                 logger.warning("no_orders code=%s why=%s", exc.code, exc)
             self.trouble = str(exc)
@@ -61,6 +64,12 @@ class Talk(abc.ABC):
     def close(self) -> None:
         if self._client is not None:
             self._client.close()
+
+    def _start_over(self) -> None:
+        """The MDM does not know the secret: its database may be a recovered one, which gives
+        agents that register again their places back."""
+        self.close()
+        self._client = None
 
     @abc.abstractmethod
     def _words(self) -> messages.Registration:
@@ -103,7 +112,9 @@ class Talk(abc.ABC):
             # The join token may be gone by now; the secret still opens the door.
             if self._store.identity is None:
                 raise
-            logger.warning("not_announced why=%s", exc)
+            if self._unannounced != str(exc):
+                logger.warning("not_announced why=%s", exc)
+            self._unannounced = str(exc)
         return client.Client(
             self._reach.mdm, self._identity.secret, user_agent=f"basalt-{self.role}"
         )

@@ -21,6 +21,7 @@ from appliance.cli import (
     mdm,
     output,
     pool,
+    scrub,
     sdc,
     sds,
     session,
@@ -29,6 +30,7 @@ from appliance.cli import (
     volume,
 )
 from appliance.cli.local import commands as local_commands
+from appliance.cli.recover import commands as recover_commands
 from appliance.common import log
 
 _BROKEN_PIPE = 141  # 128 + SIGPIPE, as the shell says it
@@ -97,9 +99,11 @@ for _noun in (
     volume.volume,
     job.job,
     event.event,
+    scrub.scrub,
     mdm.mdm,
     token.token,
     local_commands.local,
+    recover_commands.recover,
     completion.completion,
 ):
     cli.add_command(_noun)

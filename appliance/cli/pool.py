@@ -66,16 +66,13 @@ def show(session: Session, ref: str) -> None:
             ("Spare", f"{item['spare_percent']} %"),
             ("Copies", _policy(item)),
             ("Rebalance", "when devices come" if item["rebalance"] else "by order only"),
+            ("Scrub", _scrub(item["scrub"])),
             (
                 "Alerts",
                 f"warning at {item['warn_percent']} %, critical at {item['critical_percent']} %",
             ),
         ],
     )
-
-
-verbs.rename(pool, "pools", "a pool", "pool")
-verbs.delete(pool, "pools", "Delete a pool without devices or volumes.", "pool")
 
 
 @pool.command("set")
@@ -94,14 +91,31 @@ verbs.delete(pool, "pools", "Delete a pool without devices or volumes.", "pool")
               help="Used capacity that gives a warning.")  # fmt: skip
 @click.option("--critical", "critical_percent", type=click.IntRange(1, 100), metavar="PERCENT",
               help="Used capacity that is critical.")  # fmt: skip
+@click.option("--scrub/--no-scrub", "enabled", default=None, help="Scrub its volumes.")
+@click.option("--scrub-rate", "rate", type=command.Size(), metavar="SIZE",
+              help="Read from each device a second; 0 for no limit.")  # fmt: skip
+@click.option("--scrub-policy", "policy", type=click.Choice(["report", "repair"]),
+              help="What to do with a copy that is proved to have rotted.")  # fmt: skip
+@click.option("--scrub-interval", "interval_days", type=click.IntRange(1, 3650), metavar="DAYS",
+              help="From one pass over a volume to the next.")  # fmt: skip
 @click.pass_obj
 def set_(session: Session, /, ref: str, **given: Any) -> None:
     """Change a pool; copies that run follow at once."""
+    policy = given.pop("policy")
+    asked = {key: given.pop(key) for key in ("enabled", "rate", "interval_days")}
+    asked["repair"] = None if policy is None else policy == "repair"
+    scrub = {key: value for key, value in asked.items() if value is not None}
     body = {key: value for key, value in given.items() if value is not None}
     if "rebuild_policy" in body:
         body["rebuild_policy"] = body["rebuild_policy"].replace("-", "_")
-    made = session.patch("pools", ref, body=body)
+    if not body and not scrub:
+        raise click.UsageError("say what to change; basalt pool set --help")
+    made = session.patch("pools", ref, body=body | ({"scrub": scrub} if scrub else {}))
     output.changed(session.json, made, f"changed pool {made['name']}")
+
+
+verbs.rename(pool, "pools", "a pool", "pool")
+verbs.delete(pool, "pools", "Delete a pool without devices or volumes.", "pool")
 
 
 @pool.command()
@@ -138,3 +152,11 @@ def _policy(item: dict[str, Any]) -> str:
 
 def _part(value: int, whole: int) -> str:
     return f"{output.size(value)} ({output.percent(value, whole)})"
+
+
+def _scrub(policy: dict[str, Any]) -> str:
+    if not policy["enabled"]:
+        return "off"
+    rate = f"{output.size(policy['rate'])}/s a device" if policy["rate"] else "as fast as it goes"
+    what = "rot is repaired" if policy["repair"] else "rot is reported"
+    return f"every {policy['interval_days']} days, {rate}; {what}"

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from appliance.cli import command, output, verbs, waiting
+from appliance.cli import command, output, scrub, verbs, waiting
 from appliance.cli.session import Session
 
 _REF = command.Ref("volumes")
@@ -79,6 +79,7 @@ def show(session: Session, ref: str) -> None:
             ),
             ("Shared", "may be mapped several times" if item["shareable"] else "no"),
             ("Wait limit", _wait_limit(item["wait_limit_s"])),
+            ("Scrubbed", scrub.details(item["scrub"])),
             ("Made", output.moment(item["created_at"])),
         ]
     )

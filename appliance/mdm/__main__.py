@@ -1,6 +1,7 @@
 """The process ``basalt-mdm``: options, configuration, and an MDM until a signal ends it.
 
-``basalt-mdm restore`` puts a backup in the place of a stopped MDM's database; the CLI calls it.
+``basalt-mdm restore`` puts a backup in the place of a stopped MDM's database, ``basalt-mdm
+recover`` makes a lost one again from the devices; the CLI calls both.
 """
 
 import argparse
@@ -8,10 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from appliance.common import clock, daemon, errors, log
 from appliance.common import config as configs
-from appliance.common import daemon, errors, log
 from appliance.mdm import app, config
-from appliance.mdm.services import backup
+from appliance.mdm.services import backup, lost_database
 from appliance.protocol import status
 
 
@@ -21,6 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "restore":
             return _restore(options.data_dir, options.source)
+        if options.command == "recover":
+            return _recover(options.data_dir, options.folders, options.accept_older)
         settings = configs.load(config.Config, options.config_dir, options.set)
         if options.show_config:
             print(configs.show(settings))
@@ -52,12 +55,27 @@ def _restore(data_dir: Path, source: Path) -> int:
     return 0
 
 
+def _recover(data_dir: Path, folders: Sequence[Path], accept_older: bool) -> int:
+    done = lost_database.recover(data_dir, folders, accept_older, clock.SystemClock())
+    for line in done.lines:
+        print(line)
+    kept = f"; the one before is kept as {done.aside}" if done.aside else ""
+    print(f"made the database in {data_dir} again{kept}; now start the MDM")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = configs.options("mdm", "Basalt's metadata manager")
     commands = parser.add_subparsers(dest="command", title="commands", metavar="")
     restore = commands.add_parser("restore", help="put a backup in place while no MDM runs")
     restore.add_argument("--data-dir", type=Path, required=True, metavar="DIR")
     restore.add_argument("--from", dest="source", type=Path, required=True, metavar="FILE")
+    recover = commands.add_parser("recover", help="make a lost database again from the devices")
+    recover.add_argument("--data-dir", type=Path, required=True, metavar="DIR")
+    recover.add_argument(
+        "--from", dest="folders", type=Path, action="append", required=True, metavar="DEVICE-DIR"
+    )
+    recover.add_argument("--accept-older", action="store_true")
     return parser
 
 

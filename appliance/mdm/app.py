@@ -14,7 +14,7 @@ from appliance.domain import health
 from appliance.mdm import config, routes
 from appliance.mdm.db import engine, migrate, unit_of_work
 from appliance.mdm.loops import policies as policy_rounds
-from appliance.mdm.loops import pruning
+from appliance.mdm.loops import pruning, scrubs
 from appliance.mdm.loops import relocation as relocation_rounds
 from appliance.mdm.loops import turns as turn_rounds
 from appliance.mdm.resources import guard
@@ -102,7 +102,7 @@ class Mdm:
         self.loop = daemon.Loop("turns", turn_rounds.INTERVAL_S, rounds.run_once)
         moving = relocation_rounds.loop(relocation.Relocation(ctx, open_turns, care))
         pacing = policy_rounds.loop(pace)
-        for loop in (self.loop, moving, pacing, pruning.loop(ctx)):
+        for loop in (self.loop, moving, pacing, pruning.loop(ctx), scrubs.loop(ctx)):
             loop.start()
             cleanup.callback(loop.stop)
         application = rest_app.create(extra=[guard.Guard(authenticator)], quiet=routes.QUIET)

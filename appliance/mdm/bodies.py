@@ -144,6 +144,15 @@ class NewPool(body.Body):
     rebalance: bool = True
 
 
+class ScrubChange(Change):
+    """``rate``: bytes a second read from each device, 0 for no limit."""
+
+    enabled: bool | None = None
+    rate: Annotated[int, Field(ge=0, le=2**40)] | None = None
+    repair: bool | None = None
+    interval_days: Annotated[int, Field(ge=1, le=3650)] | None = None
+
+
 class PoolChange(Change):
     name: Name | None = None
     spare_percent: Percent | None = None
@@ -153,6 +162,7 @@ class PoolChange(Change):
     rebuild_copies: Copies | None = None
     rebuild_bandwidth: Bandwidth | None = None
     rebalance: bool | None = None
+    scrub: ScrubChange | None = None
 
 
 class NewDevice(body.Body):
@@ -193,6 +203,12 @@ class Recover(body.Body):
     """``accept_loss`` must be said: acknowledged writes that were not flushed may be gone."""
 
     accept_loss: Literal[True]
+
+
+class ScrubAction(body.Body):
+    """``stop`` ends the pass; the next one begins from the front."""
+
+    action: Literal["start", "pause", "resume", "stop"]
 
 
 class NewMapping(body.Body):

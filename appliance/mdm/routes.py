@@ -13,6 +13,7 @@ from appliance.mdm.resources import (
     fault_sets,
     mappings,
     pools,
+    scrubs,
     sdcs,
     sds,
     tokens,
@@ -58,6 +59,7 @@ def table(
         *_devices(devices.Devices(ctx)),
         *_volumes(volumes.Volumes(ctx, held_recovery)),
         *_mappings(mappings.Mappings(ctx)),
+        *_scrubs(scrubs.Scrubs(ctx)),
         *_cluster(whole),
         *_agents(agents.Agents(ctx, heartbeats)),
     ]  # fmt: skip
@@ -185,6 +187,17 @@ def _mappings(resource: mappings.Mappings) -> list[Route]:
               response=shapes.Mapping),
         Route("DELETE", one, resource.on_delete, "unmapVolume", "Unmap a volume from a client",
               tag, query=bodies.Force, response=shapes.Mapping, status=202),
+    ]  # fmt: skip
+
+
+def _scrubs(resource: scrubs.Scrubs) -> list[Route]:
+    tag = "scrubs"
+    return [
+        Route("GET", f"{_API}/scrubs", resource.on_list, "listScrubs",
+              "List volumes that were ever scrubbed", tag, response=shapes.page_of(shapes.Scrub)),
+        Route("POST", f"{_API}/volumes/{{ref}}/scrub", resource.on_action, "scrubVolume",
+              "Start, pause, resume or stop a scrub", tag, request=bodies.ScrubAction,
+              response=shapes.Scrub, raises=(errors.Conflict,)),
     ]  # fmt: skip
 
 

@@ -22,6 +22,13 @@ class FaultSet(TypedDict):
     domain_id: str
 
 
+class ScrubPolicy(TypedDict):
+    enabled: bool
+    rate: int
+    repair: bool
+    interval_days: int
+
+
 class Pool(TypedDict):
     id: str
     name: str
@@ -35,6 +42,7 @@ class Pool(TypedDict):
     rebuild_copies: int
     rebuild_bandwidth: int
     rebalance: bool
+    scrub: ScrubPolicy
     capacity_bytes: int
     used_bytes: int
     provisioned_bytes: int
@@ -128,6 +136,26 @@ class Mapping(TypedDict):
     created_at: float
 
 
+class Scrub(TypedDict):
+    """``state``: idle, queued, running or paused. What is counted is of the pass that goes on, or
+    of the last one; ``total_…`` of all. ``finished_at``: end of the last whole pass."""
+
+    volume: str
+    volume_id: str
+    state: str
+    position_bytes: int
+    percent: float | None
+    compared_bytes: int
+    skipped_regions: int
+    mismatches: int
+    repaired: int
+    total_mismatches: int
+    total_repaired: int
+    detail: str
+    started_at: float
+    finished_at: float | None
+
+
 class VolumeSummary(TypedDict):
     id: str
     name: str
@@ -150,7 +178,10 @@ class VolumeSummary(TypedDict):
 
 
 class Volume(VolumeSummary):
+    """``scrub`` is null if the volume was never scrubbed."""
+
     replicas: list[Replica]
+    scrub: Scrub | None
 
 
 class VolumeListed(VolumeSummary):

@@ -15,7 +15,11 @@ from appliance.domain import model
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """An agent's first words, sent with the join token. ``name`` is unique among its role."""
+    """An agent's first words, sent with the join token. ``name`` is unique among its role.
+
+    ``id`` and ``cluster_id`` are what it was given before, if it was: a recovered database knows
+    no secrets, and takes it back by them.
+    """
 
     name: str
     hosts: tuple[str, ...]
@@ -23,6 +27,8 @@ class Registration:
     domain: str = "default"
     fault_set: str = ""
     version: str = ""
+    id: str = ""
+    cluster_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,7 @@ class DeviceReport:
     capacity_bytes: int = 0
     free_bytes: int = 0
     cache_id: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,48 @@ class CopyReport:
     waiting: str = ""
     error: str = ""
     waiting_for: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubCounts:
+    """Of one pass over a volume. ``skipped``: regions that were dirty, left to the next pass."""
+
+    compared_bytes: int = 0
+    skipped: int = 0
+    mismatches: int = 0
+    repaired: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubFinding:
+    """Two copies differed at ``[offset, offset + length)``. ``number`` counts from 1 in a pass.
+
+    ``device_id``: whose bytes rotted, empty if nothing proves that. ``why``: in words.
+    """
+
+    number: int
+    column: int
+    offset: int
+    length: int
+    device_id: str = ""
+    repaired: bool = False
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubReport:
+    """Progress of the pass ``scrub_id`` in ``generation``: everything before ``position`` was
+    looked at. ``failed``: devices that could not read their own bytes."""
+
+    generation: int
+    scrub_id: str
+    position: int
+    counts: ScrubCounts = ScrubCounts()
+    findings: tuple[ScrubFinding, ...] = ()
+    done: bool = False
+    waiting: str = ""
+    error: str = ""
+    failed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +135,7 @@ class LegReport:
     port: int = 0
     socket: str = ""
     data_export: str = ""
+    sums_export: str = ""
     intents: dict[str, str] = field(default_factory=dict)
     size: int = 0
     allocated: bool = False
@@ -93,6 +143,7 @@ class LegReport:
     flushed: bool = False
     synced: tuple[str, ...] = ()
     copy: CopyReport | None = None
+    scrub: ScrubReport | None = None
     deleted: bool = False
     error: str = ""
     created: int = 0
@@ -117,12 +168,36 @@ class SdsHeartbeat:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a device belongs. It keeps that, for the day the MDM's database is lost.
+
+    ``policy`` is the pool's, as JSON. An empty ``fault_set``: its SDS is one by itself.
+    """
+
+    path: str
+    sds: str
+    domain_id: str
+    domain: str
+    pool_id: str
+    pool: str
+    media: str
+    fault_set_id: str = ""
+    fault_set: str = ""
+    spare_percent: int = 0
+    warn_percent: int = 80
+    critical_percent: int = 90
+    policy: str = "{}"
+    limit_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceOrder:
     """A directory to serve from, or (``wanted`` false) to give back."""
 
     device_id: str
     path: str
     wanted: bool = True
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +231,64 @@ class CopyOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class ScrubLeg:
+    """A device whose bytes are compared, with its file ``sums`` and all its intent files."""
+
+    leg: model.Leg
+    sums_export: str
+    intents: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubOrder:
+    """Compare the whole volume, from ``start`` on, in ``generation`` only; see sds.scrubber.
+
+    ``columns[c]``: the two devices of column ``c``. ``clients``: those that may write.
+    ``counts``: of the pass so far. ``bandwidth``: bytes of the volume a second, 0 for no limit.
+    """
+
+    generation: int
+    scrub_id: str
+    legs: tuple[ScrubLeg, ...]
+    columns: tuple[tuple[str, ...], ...]
+    clients: tuple[LockClient, ...] = ()
+    start: int = 0
+    counts: ScrubCounts = ScrubCounts()
+    bandwidth: int = 0
+    repair: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class OwnColumn:
     index: int
     state: model.ReplicaState
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Whose a device is, in words that still help when nobody can be asked."""
+
+    device_id: str
+    sds_id: str
+    sds: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """The whole volume as the MDM saw it when it gave an order; each device keeps the newest.
+
+    ``columns`` are all replicas with their states, in the version ``map_version`` of the map.
+    ``settled``: they were decided for the order's generation; if not, its turn was going on, and
+    only who was in sync here can be in sync after it.
+    """
+
+    map_version: int = 0
+    settled: bool = False
+    pool_id: str = ""
+    shareable: bool = False
+    wait_limit_s: float = 60.0
+    columns: tuple[tuple[model.Replica, ...], ...] = ()
+    holders: tuple[Holder, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +314,10 @@ class LegOrder:
     retire: tuple[str, ...] = ()
     flush: bool = False
     copy: CopyOrder | None = None
+    scrub: ScrubOrder | None = None
     delete: bool = False
     request_id: str = ""
+    chart: Chart = Chart()
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,3 +472,21 @@ class LockRequest:
     offset: int
     length: int
     limit_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubRequest:
+    """What a scrubber asks of a client that writes, under ``generation``. ``step``:
+
+    ``watch``: from now on notice writes into the region at ``offset``;
+    ``scrubbed``: take its touched mark away if it is clean and had no write since ``watch``;
+    ``rewrite``: write what device ``device_id`` has of the range to every replica.
+    """
+
+    incarnation: str
+    token: str
+    generation: int
+    step: str
+    offset: int
+    length: int
+    device_id: str = ""

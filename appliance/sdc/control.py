@@ -1,8 +1,8 @@
 """The client's control port: health and poke (``agent.control``), and the range locks a copy needs
-(R8).
+(R8), and what a scrub asks.
 
-A lock needs the lock token of the incarnation, which the MDM gives to this agent and to the
-copying SDS only.
+Both need the lock token of the incarnation, which the MDM gives to this agent and to the copying or
+scrubbing SDS only.
 """
 
 import dataclasses
@@ -41,6 +41,20 @@ class Lock:
         resp.status = falcon.HTTP_204
 
 
+class Scrubs:
+    def __init__(self, held: mappings.Mappings) -> None:
+        self._mappings = held
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """POST /scrubs, a messages.ScrubRequest: answered once it is done."""
+        request = body.read_message(req, messages.ScrubRequest)
+        bearer = (req.auth or "").removeprefix("Bearer ")
+        if bearer:
+            request = dataclasses.replace(request, token=bearer)
+        self._mappings.scrub(request)
+        resp.status = falcon.HTTP_204
+
+
 def create(
     held_agent: agent.Agent, held: mappings.Mappings, wake: Callable[[], None]
 ) -> falcon.App[Any, Any]:
@@ -51,7 +65,10 @@ def create(
         reasons = [f"mapping {each.mapping_id}: {each.error}" for each in reports if each.error]
         return any(each.state == "failed" for each in reports), reasons
 
-    application = control.create(held_agent, look, wake, quiet=("/locks", "/locks/{ident}"))
+    application = control.create(
+        held_agent, look, wake, quiet=("/locks", "/locks/{ident}", "/scrubs")
+    )
     application.add_route("/locks", Locks(held))
     application.add_route("/locks/{ident}", Lock(held))
+    application.add_route("/scrubs", Scrubs(held))
     return application

@@ -22,8 +22,8 @@ _SHORT_LIFE_S = 60.0
 
 
 class Mapping:
-    """``order``, ``report``, ``lock`` and ``unlock`` may be called from any thread; only
-    ``lock`` waits."""
+    """``order``, ``report``, ``lock``, ``unlock`` and ``scrub`` may be called from any thread;
+    only ``lock`` and ``scrub`` wait."""
 
     def __init__(self, on: ground.Ground, record: records.Record) -> None:
         self._ground = on
@@ -83,14 +83,21 @@ class Mapping:
 
     def lock(self, ident: str, request: messages.LockRequest, limit_s: float) -> None:
         """As ``Plugin.lock``."""
-        running = self._plugin
-        if running is None or running.incarnation != request.incarnation:
-            raise errors.NotFound(kind="incarnation", key=request.incarnation)
-        running.lock(ident, request, limit_s)
+        self._running(request.incarnation).lock(ident, request, limit_s)
 
     def unlock(self, ident: str) -> None:
         if (running := self._plugin) is not None:
             running.unlock(ident)
+
+    def scrub(self, ident: str, request: messages.ScrubRequest, limit_s: float) -> None:
+        """As ``Plugin.scrub``."""
+        self._running(request.incarnation).scrub(ident, request, limit_s)
+
+    def _running(self, incarnation: str) -> plugin.Plugin:
+        running = self._plugin
+        if running is None or running.incarnation != incarnation:
+            raise errors.NotFound(kind="incarnation", key=incarnation)
+        return running
 
     def _tell(self, running: plugin.Plugin, order: messages.MappingOrder) -> None:
         running.offer(order)

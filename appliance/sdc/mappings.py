@@ -12,6 +12,9 @@ from appliance.sdc import ground, mapping, reaching, records
 
 logger = logging.getLogger(__name__)
 
+#: Longest wait for a plugin that does a step of a scrub: a write of one unit, at most. Seconds.
+_SCRUB_LIMIT_S = 8.0
+
 
 class Mappings:
     """Thread-safe. Nothing here waits for a device; ``lock`` waits for a plugin."""
@@ -80,6 +83,16 @@ class Mappings:
             held = self._locks.pop(ident, None)
         if held is not None:
             held[0].unlock(ident)
+
+    def scrub(self, request: messages.ScrubRequest) -> None:
+        """Have a client do one step of a scrub; returns when it is done.
+
+        Raises errors.NotFound for an unknown incarnation, Unauthenticated, Unavailable.
+        """
+        if request.offset < 0 or request.length <= 0:
+            raise errors.Invalid(what="scrub", why="offset and length describe no range")
+        found = self._of(request.incarnation)
+        found.scrub(secrets.token_hex(16), request, _SCRUB_LIMIT_S)
 
     def close(self) -> None:
         """Stop looking after them; plugins and devices stay for the next agent."""

@@ -81,14 +81,22 @@ class Plugin:
 
     def lock(self, ident: str, request: messages.LockRequest, limit_s: float) -> None:
         """Hold a range for a copy step (R8). Raises errors.Unauthenticated or Unavailable."""
-        if not self._lock_token:
-            raise errors.Unavailable(why="the client has no orders of this incarnation yet")
-        if not secrets.compare_digest(self._lock_token.encode(), request.token.encode()):
-            raise errors.Unauthenticated(why="this is not the incarnation's lock token")
+        self._check_token(request.token)
         self._link.lock(ident, request.generation, request.offset, request.length, limit_s)
 
     def unlock(self, ident: str) -> None:
         self._link.unlock(ident)
+
+    def scrub(self, ident: str, request: messages.ScrubRequest, limit_s: float) -> None:
+        """As ``Link.scrub``. Raises errors.Unauthenticated too."""
+        self._check_token(request.token)
+        self._link.scrub(ident, request, limit_s)
+
+    def _check_token(self, token: str) -> None:
+        if not self._lock_token:
+            raise errors.Unavailable(why="the client has no orders of this incarnation yet")
+        if not secrets.compare_digest(self._lock_token.encode(), token.encode()):
+            raise errors.Unauthenticated(why="this is not the incarnation's lock token")
 
     def stop(self) -> bool:
         """End the process; whether the incarnation ended cleanly. Raises errors.Unavailable.

@@ -31,7 +31,7 @@ _RETRY_LIMIT_S = 0.5
 
 
 class Link:
-    """All methods may be called from any thread; only ``lock`` waits for the plugin.
+    """All methods may be called from any thread; only ``lock`` and ``scrub`` wait for the plugin.
 
     ``on_connected`` is called after each connect and ``on_news`` whenever the status changed in
     more than its statistics; both from the link's own thread.
@@ -51,7 +51,7 @@ class Link:
         self._mutex = threading.Lock()
         self._peer: socket.socket | None = None
         self._closed = threading.Event()
-        self._locks: dict[str, futures.Future[None]] = {}
+        self._asked: dict[str, futures.Future[None]] = {}
         self._status: messages.PluginStatus | None = None
         self._thread = threading.Thread(target=self._run, name=f"link-{incarnation}", daemon=True)
 
@@ -95,29 +95,52 @@ class Link:
 
         Raises errors.Unavailable if the plugin refuses, is not there or does not answer.
         """
-        answer: futures.Future[None] = futures.Future()
-        with self._mutex:
-            self._locks[ident] = answer
+        message = {
+            "op": "lock",
+            "id": ident,
+            "generation": generation,
+            "offset": offset,
+            "length": length,
+            "limit_s": limit_s,
+        }
         try:
-            sent = self._send(
-                {
-                    "op": "lock",
-                    "id": ident,
-                    "generation": generation,
-                    "offset": offset,
-                    "length": length,
-                    "limit_s": limit_s,
-                }
-            )
-            if not sent:
-                raise errors.Unavailable(why="the client's plugin is not connected")
-            answer.result(limit_s)
+            self._ask(ident, message, limit_s)
         except TimeoutError as exc:
             self.unlock(ident)
             raise errors.Unavailable(why="the client's plugin gave no answer in time") from exc
+
+    def scrub(self, ident: str, request: messages.ScrubRequest, limit_s: float) -> None:
+        """Have the plugin do a step of a scrub; returns when it is done.
+
+        Raises errors.Unavailable if the plugin refuses, is not there or does not answer: it may
+        still do it then.
+        """
+        message = {
+            "op": "scrub",
+            "id": ident,
+            "step": request.step,
+            "generation": request.generation,
+            "offset": request.offset,
+            "length": request.length,
+            "device_id": request.device_id,
+        }
+        try:
+            self._ask(ident, message, limit_s)
+        except TimeoutError as exc:
+            raise errors.Unavailable(why="the client's plugin gave no answer in time") from exc
+
+    def _ask(self, ident: str, message: dict[str, Any], limit_s: float) -> None:
+        """Send a message that is answered, and wait. Raises errors.Unavailable, TimeoutError."""
+        answer: futures.Future[None] = futures.Future()
+        with self._mutex:
+            self._asked[ident] = answer
+        try:
+            if not self._send(message):
+                raise errors.Unavailable(why="the client's plugin is not connected")
+            answer.result(limit_s)
         finally:
             with self._mutex:
-                self._locks.pop(ident, None)
+                self._asked.pop(ident, None)
 
     def unlock(self, ident: str) -> bool:
         return self._send({"op": "unlock", "id": ident})
@@ -179,8 +202,10 @@ class Link:
             operation = message.pop("op")
             if operation == "status":
                 self._take_status(codec.from_json(messages.PluginStatus, message))
-            elif operation == "locked":
-                self._take_answer(message["id"], bool(message["ok"]), str(message.get("why", "")))
+            elif operation in ("locked", "scrubbed"):
+                self._take_answer(
+                    operation, message["id"], bool(message["ok"]), str(message.get("why", ""))
+                )
             else:
                 logger.warning("link_unknown op=%s", operation)
         except (ValueError, KeyError, TypeError, AttributeError, errors.Invalid) as exc:
@@ -194,16 +219,17 @@ class Link:
         if old is None or _essence(old) != _essence(status):
             self._on_news()
 
-    def _take_answer(self, ident: str, locked: bool, why: str) -> None:
+    def _take_answer(self, operation: str, ident: str, done: bool, why: str) -> None:
         with self._mutex:
-            answer = self._locks.get(ident)
+            answer = self._asked.get(ident)
         if answer is None:
-            if locked:
+            if done and operation == "locked":
                 self.unlock(ident)  # nobody waits for it any more
-        elif locked:
+        elif done:
             answer.set_result(None)
         else:
-            answer.set_exception(errors.Unavailable(why=f"the range cannot be locked: {why}"))
+            what = "the range cannot be locked: " if operation == "locked" else ""
+            answer.set_exception(errors.Unavailable(why=what + why))
 
     def _send(self, message: dict[str, Any]) -> bool:
         if (ident := log.request_id()) != "-":
@@ -229,7 +255,7 @@ class Link:
                 peer.shutdown(socket.SHUT_RDWR)  # wakes the reader, which close alone does not
             peer.close()
         lost = errors.Unavailable(why="the client's plugin went away")
-        for answer in self._locks.values():
+        for answer in self._asked.values():
             if not answer.done():
                 answer.set_exception(lost)
 

@@ -7,29 +7,21 @@ import contextlib
 import errno
 import os
 import secrets
-from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.common import durable, errors
+from appliance.disk import records
 from appliance.protocol import record_file
 from appliance.sds import allocation
 
-LABEL = "basalt.json"
-VOLUMES = "volumes"
-BALLAST = "ballast"
+LABEL = records.LABEL
+VOLUMES = records.VOLUMES
+BALLAST = records.BALLAST
+
+Label = records.Label
 
 #: What mkfs leaves in a new file system; anything else makes a directory "not empty".
 _IGNORED = frozenset({"lost+found"})
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """``basalt.json``: whose device a directory is."""
-
-    cluster_id: str
-    sds_id: str
-    device_id: str
-    format: int = 1
 
 
 class Missing(errors.Unavailable):
@@ -86,6 +78,7 @@ def give_back(path: Path, label: Label) -> None:
     if volumes.is_dir():
         volumes.rmdir()
     (path / BALLAST).unlink(missing_ok=True)
+    (path / records.PLACE).unlink(missing_ok=True)
     (path / LABEL).unlink()
     durable.sync_dir(path)
 

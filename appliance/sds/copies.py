@@ -5,21 +5,12 @@ seal can prove its end.
 """
 
 import json
-import logging
-import os
-import sys
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 
 from appliance.common import errors
 from appliance.protocol import codec, messages
-from appliance.sds import copy_job, processes
-
-logger = logging.getLogger(__name__)
-
-#: How long a copier whose output ended may take to end itself.
-_END_S = 10.0
+from appliance.sds import copy_job, processes, worker
 
 
 class Copy:
@@ -44,31 +35,14 @@ class Copy:
         self._settle = settle
         self._on_change = on_change
         self._device_failed = device_failed
-        their_in, self._in = os.pipe2(os.O_CLOEXEC)
-        out, their_out = os.pipe2(os.O_CLOEXEC)
-        try:
-            self._process = starter.start(
-                [sys.executable, "-m", "appliance.sds.copier"],
-                {0: their_in, 1: their_out, 3: lock_fd},
-                {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-                lambda: None,
-            )
-        except OSError:
-            os.close(self._in)
-            os.close(out)
-            raise
-        finally:
-            os.close(their_in)
-            os.close(their_out)
-        self._out = out  # closed by the reader
-        self._reader = threading.Thread(target=self._read, name="sds-copy", daemon=True)
-        self._send(codec.to_json(job))
-        self._reader.start()
+        self._worker = worker.Worker(
+            "appliance.sds.copier", job, lock_fd, starter, self._line, self._ended
+        )
 
     @property
     def broken(self) -> bool:
         """It ended and is not done: to be started anew."""
-        return not self._process.alive and not self._reader.is_alive() and not self.report.done
+        return self._worker.ended and not self.report.done
 
     def serves(self, order: messages.CopyOrder) -> bool:
         """Whether this run is what ``order`` wants, its bandwidth apart."""
@@ -78,44 +52,29 @@ class Copy:
         """Go on at ``bandwidth`` bytes a second."""
         if bandwidth != self.order.bandwidth:
             self.order = replace(self.order, bandwidth=bandwidth)
-            self._send({"bandwidth": bandwidth})
+            self._worker.send({"bandwidth": bandwidth})
 
     def kill(self) -> None:
         """SIGKILL the copier. Does not wait."""
-        self._process.kill()
+        self._worker.kill()
 
     def close(self, limit_s: float) -> None:
         """SIGKILL the copier and wait for its end. Its end is proved by the fence, not here."""
-        self._process.kill()
-        self._process.wait(limit_s)
-        self._reader.join(limit_s)
-        if self._in >= 0:
-            os.close(self._in)
-            self._in = -1
+        self._worker.close(limit_s)
 
-    def _send(self, message: object) -> None:
-        data = json.dumps(message).encode() + b"\n"
+    def _line(self, line: str) -> None:
         try:
-            while data:
-                data = data[os.write(self._in, data) :]
-        except BrokenPipeError:  # it ended; the reader tells
-            logger.info("copier_gone pid=%d", self._process.pid)
+            self._take(codec.from_json(messages.CopyReport, json.loads(line)))
+        except errors.DeviceFailed as exc:
+            self._fail(str(exc))
+        except (errors.BasaltError, ValueError) as exc:
+            self.report = replace(self.report, done=False, error=str(exc))
 
-    def _read(self) -> None:
-        with os.fdopen(self._out, encoding="utf-8") as lines:
-            for line in lines:
-                try:
-                    self._take(codec.from_json(messages.CopyReport, json.loads(line)))
-                except errors.DeviceFailed as exc:
-                    self._fail(str(exc))
-                except (errors.BasaltError, ValueError) as exc:
-                    self.report = replace(self.report, done=False, error=str(exc))
-        self._process.wait(_END_S)
-        if self._process.status == copy_job.EXIT_DEVICE_FAILED:
+    def _ended(self, status: int) -> None:
+        if status == copy_job.EXIT_DEVICE_FAILED:
             self._fail(self.report.error)
         elif not self.report.done and not self.report.error:
-            why = f"the copier ended with status {self._process.status}"
-            self.report = replace(self.report, error=why)
+            self.report = replace(self.report, error=f"the copier ended with status {status}")
         self._on_change()
 
     def _fail(self, why: str) -> None:

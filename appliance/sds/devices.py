@@ -9,8 +9,9 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from appliance.common import errors
-from appliance.protocol import messages
+from appliance.common import durable, errors
+from appliance.disk import records
+from appliance.protocol import messages, record_file
 from appliance.sds import adoption, ballast, registry
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ class Device:
         self.free = 0
         self._fd = -1
         self._root = (0, 0)
+        self._place: messages.Place | None = None
 
     @property
     def volumes(self) -> Path:
@@ -87,7 +89,15 @@ class Device:
             capacity_bytes=self.capacity,
             free_bytes=self.free,
             cache_id=self.cache_id,
+            path=str(self.path),
         )
+
+    def keep(self, place: messages.Place) -> None:
+        """Have ``place`` in the device, durably, for the day the MDM's database is lost."""
+        if self._place != place:
+            file = self.path / records.PLACE
+            self.metadata(lambda: durable.replace_file(file, record_file.to_bytes(place)))
+            self._place = place
 
 
 class Devices:
@@ -154,6 +164,8 @@ class Devices:
             changed = True
         if changed:
             self.refresh()
+        for order in orders:
+            self._keep_place(order)
         return changed
 
     def refresh(self) -> bool:
@@ -221,6 +233,15 @@ class Devices:
         self._drop(device.id)
         logger.info("device_given_back device=%s path=%s", device.id, device.path)
         return True
+
+    def _keep_place(self, order: messages.DeviceOrder) -> None:
+        device = self._devices.get(order.device_id)
+        if device is None or device.state != "ok" or order.place is None or not order.wanted:
+            return
+        try:
+            device.keep(order.place)
+        except OSError as exc:  # only recovery needs it; the next order tries again
+            logger.warning("place_not_kept device=%s why=%s", device.id, exc)
 
     def _drop(self, device_id: str) -> None:
         self._store.forget_device(device_id)

@@ -35,6 +35,7 @@ class Export:
     port: int
     socket: str
     data_export: str
+    sums_export: str
     intents: dict[str, str]
     folder: Path
     process: processes.Process
@@ -83,7 +84,7 @@ class Exports:
         Raises OSError or errors.Unavailable; then nothing runs.
         """
         folder = self._run_dir / secrets.token_hex(4)
-        names = {replica.data: secrets.token_hex(16)}
+        names = {replica.data: secrets.token_hex(16), replica.sums: secrets.token_hex(16)}
         for incarnation in incarnations:
             names[replica.intent(incarnation)] = secrets.token_hex(16)
         exported = folder / "exports"
@@ -102,7 +103,8 @@ class Exports:
             generation=generation,
             port=port,
             socket=str(folder / "nbd.sock"),
-            data_export=names.pop(replica.data),
+            data_export=names[replica.data],
+            sums_export=names[replica.sums],
             intents={inc: names[replica.intent(inc)] for inc in incarnations},
             folder=folder,
             process=process,

@@ -18,6 +18,7 @@ from appliance.sds import (
     fence,
     leg_state,
     replica_store,
+    scrubs,
     sealing,
 )
 
@@ -43,7 +44,7 @@ def follow(
     before, volume = volume, _described(site, volume, order)
     if not order.serve and state.export is not None:
         leg_state.end_processes(state, site.tools)
-        state = replace(state, export=None, copy=None)
+        state = replace(state, export=None, copy=None, scrub=None)
     if new := set(order.retire) - state.synced:
         data.sync()
         logger.info("retired volume=%s incarnations=%s", volume.id, ",".join(sorted(new)))
@@ -69,14 +70,14 @@ def follow(
         error = str(exc)
     state = _given_back(site, state, data)
     copy = _copy(site, state, order, device_failed)
-    return replace(state, copy=copy, error=error)
+    return replace(state, copy=copy, scrub=_scrub(site, state, order), error=error)
 
 
 def _described(
     site: leg_state.Site, have: replica_store.VolumeFile, order: messages.LegOrder
 ) -> replica_store.VolumeFile:
-    """Name and states follow the order, durably; size and generation take a turn."""
-    new = replace(have, name=order.name, columns=order.columns)
+    """Name, states and chart follow the order, durably; size and generation take a turn."""
+    new = replace(have, name=order.name, columns=order.columns, chart=order.chart)
     volume = replica_store.described(have, new)
     if volume != have:
         site.device.metadata(lambda: site.replica.write(volume))
@@ -144,6 +145,34 @@ def _copy(
         return copies.Copy(
             job, lock_fd, site.tools.starter, state.data.sync, site.tools.changed, device_failed
         )
+
+
+def _scrub(
+    site: leg_state.Site, state: leg_state.State, order: messages.LegOrder
+) -> scrubs.Scrub | None:
+    """The scrub that shall run, started if need be; one that is not wanted any more is ended."""
+    wanted, running = order.scrub, state.scrub
+    if running is not None:
+        if wanted is not None and running.serves(wanted) and not running.broken:
+            running.throttle(wanted.bandwidth)
+            return running
+        running.close(site.tools.death_limit_s)
+    if wanted is None or state.volume is None:
+        return None
+    if wanted.generation != state.volume.generation or not state.serving:
+        raise errors.StaleOrder(
+            what="scrub order of generation", got=wanted.generation, have=state.volume.generation
+        )
+    volume = state.volume
+    job = scrubs.Job(order=wanted, size=volume.size, unit=volume.unit, ncols=volume.ncols)
+    if running is not None and running.report.scrub_id == wanted.scrub_id:
+        told = running.report  # more than the MDM knew when it gave the order
+        if told.position >= wanted.start:
+            wanted = replace(wanted, start=told.position, counts=told.counts)
+            job = replace(job, order=wanted, findings=told.findings)
+    logger.info("scrub_started volume=%s from=%d", order.volume_id, job.order.start)
+    with fence.shared(site.replica.lock) as lock_fd:
+        return scrubs.Scrub(job, lock_fd, site.tools.starter, site.tools.changed)
 
 
 def _check_copy(

@@ -53,7 +53,7 @@ class Leg:
         """Try again what failed for a reason that may have passed; ``measure``: look up the
         space in use of a leg that is served."""
         state = self._state
-        again = self._retry or (state.copy is not None and state.copy.broken)
+        again = self._retry or any(work.broken for work in (state.copy, state.scrub) if work)
         with self._mutex:
             order = self._order if again and not self._busy else None
         if order is not None:
@@ -94,8 +94,9 @@ class Leg:
         state = self._state
         if state.export is not None:
             state.export.process.kill()
-        if state.copy is not None:
-            state.copy.kill()
+        for work in (state.copy, state.scrub):
+            if work is not None:
+                work.kill()
 
     def stop(self) -> None:
         """End the leg's processes and let go of its files, when no worker is at it."""

@@ -17,6 +17,7 @@ from appliance.sds import (
     exports,
     processes,
     replica_store,
+    scrubs,
 )
 
 
@@ -47,7 +48,7 @@ class Site:
 class State:
     """``volume`` is what is durable and sealed, None if nothing is there; ``data`` comes with it.
 
-    ``export`` and ``copy`` are of ``volume.generation``; their processes may have ended.
+    ``export``, ``copy`` and ``scrub`` are of ``volume.generation``; their processes may have ended.
     ``given_back``: up to where the space of columns that left was freed.
     """
 
@@ -56,6 +57,7 @@ class State:
     data: data_file.DataFile | None = None
     export: exports.Export | None = None
     copy: copies.Copy | None = None
+    scrub: scrubs.Scrub | None = None
     intents: tuple[str, ...] = ()
     used_bytes: int = 0
     flushed: bool = False
@@ -86,6 +88,7 @@ class State:
             port=export.port if export is not None else 0,
             socket=export.socket if export is not None else "",
             data_export=export.data_export if export is not None else "",
+            sums_export=export.sums_export if export is not None else "",
             intents={incarnation: names.get(incarnation, "") for incarnation in self.intents},
             size=volume.size if volume is not None else 0,
             allocated=volume is not None and not volume.thin and not needs_allocation(volume),
@@ -93,6 +96,7 @@ class State:
             flushed=self.flushed,
             synced=tuple(sorted(self.synced)),
             copy=self.copy.report if self.copy is not None else None,
+            scrub=self.scrub.report if self.scrub is not None else None,
             deleted=self.deleted,
             error=self.error,
             created=volume.created if volume is not None else 0,
@@ -100,7 +104,9 @@ class State:
 
 
 def end_processes(state: State, tools: Tools) -> None:
-    """SIGKILL the leg's server and copier and wait for them; the proof is the fence's."""
+    """SIGKILL the leg's server, copier and scrubber and wait for them; the proof is the fence's."""
+    if state.scrub is not None:
+        state.scrub.close(tools.death_limit_s)
     if state.copy is not None:
         state.copy.close(tools.death_limit_s)
     if state.export is not None:

@@ -7,56 +7,28 @@ goes the same way. Callers serialise; whether a generation may be written is the
 import errno
 import logging
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from appliance.common import durable, errors
-from appliance.domain import intents, layout, model
-from appliance.protocol import messages, record_file
+from appliance.disk import records
+from appliance.domain import intents, layout, model, sums
+from appliance.protocol import record_file
 from appliance.sds import allocation
 
 logger = logging.getLogger(__name__)
 
-INTENT = "intent."
+INTENT = records.INTENT
+JOIN = records.JOIN
 
-#: The union of marks that a copy going on works by (R8); no client writes it.
-JOIN = INTENT + "join"
-
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _MAKING = ".new-"
 _DELETING = ".deleted-"
 
-
-@dataclass(frozen=True, slots=True)
-class VolumeFile:
-    """``volume.json``. ``generation`` is durable before any process of it starts (R4).
-
-    ``created`` is the generation that made the files, zeroes all. ``allocated_bytes``: own units
-    below it are allocated (thick). ``leaving``: columns that moved elsewhere, whose space is still
-    to be given back.
-    """
-
-    id: str
-    name: str
-    cluster_id: str
-    device_id: str
-    size: int
-    unit: int
-    ncols: int
-    thin: bool
-    columns: tuple[messages.OwnColumn, ...]
-    generation: int
-    created: int
-    allocated_bytes: int = 0
-    leaving: tuple[int, ...] = ()
-
-    @property
-    def own(self) -> frozenset[int]:
-        return frozenset(column.index for column in self.columns)
+VolumeFile = records.VolumeFile
+is_id = records.is_id
 
 
 class Replica:
@@ -68,11 +40,12 @@ class Replica:
         self.folder = volumes / volume_id
         self.lock = self.folder / "lock"
         self.data = self.folder / "data"
+        self.sums = self.folder / records.SUMS
 
     def read(self) -> VolumeFile | None:
         """What is durable, None if there is no folder. Raises errors.Damaged."""
         try:
-            return record_file.read(self.folder / "volume.json", VolumeFile)
+            return record_file.read(self.folder / records.VOLUME, VolumeFile)
         except FileNotFoundError as exc:
             if self.folder.exists():
                 raise errors.Damaged(
@@ -85,6 +58,7 @@ class Replica:
         making = Replica(self.volumes, self.volume_id)
         making.folder = self.volumes / f"{_MAKING}{self.volume_id}"
         making.data = making.folder / "data"
+        making.sums = making.folder / records.SUMS
         making.folder.mkdir(mode=0o700, exist_ok=True)
         (making.folder / "lock").touch(mode=0o600)
         making.grow(volume.size)
@@ -95,17 +69,19 @@ class Replica:
 
     def write(self, volume: VolumeFile) -> None:
         """Make ``volume`` durable in volume.json."""
-        durable.replace_file(self.folder / "volume.json", record_file.to_bytes(volume))
+        durable.replace_file(self.folder / records.VOLUME, record_file.to_bytes(volume))
 
     def grow(self, size: int) -> None:
-        """Make ``data`` at least ``size`` bytes long, durably. It never gets shorter."""
-        fd = os.open(self.data, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            if os.fstat(fd).st_size < size:
-                os.ftruncate(fd, size)
-                os.fsync(fd)
-        finally:
-            os.close(fd)
+        """Make ``data`` at least ``size`` bytes long, and ``sums`` with it, durably. They never
+        get shorter."""
+        for path, length in ((self.data, size), (self.sums, sums.file_length(size))):
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                if os.fstat(fd).st_size < length:
+                    os.ftruncate(fd, length)
+                    os.fsync(fd)
+            finally:
+                os.close(fd)
 
     def allocate(self, fd: int, volume: VolumeFile) -> None:
         """Allocate the own units of a thick volume, and only those. Raises errors.NoCapacity."""
@@ -141,11 +117,7 @@ class Replica:
 
     def intents(self) -> list[str]:
         """Incarnations that have an intent file here."""
-        return sorted(
-            file.name.removeprefix(INTENT)
-            for file in self.folder.iterdir()
-            if file.name.startswith(INTENT) and is_id(file.name.removeprefix(INTENT))
-        )
+        return records.intents(self.folder)
 
     def intent(self, incarnation: str) -> Path:
         return self.folder / f"{INTENT}{checked_id(incarnation)}"
@@ -165,10 +137,25 @@ class Replica:
         durable.sync_dir(self.folder)
 
     def remove_intents(self, incarnations: Collection[str]) -> None:
-        """Delete these intent files, durably."""
-        for incarnation in incarnations:
-            self.intent(incarnation).unlink(missing_ok=True)
+        """Delete these intent files, durably, once the sums that they void are void."""
+        present = [file for i in incarnations if (file := self.intent(i)).exists()]
+        self.void_sums({r for file in present for r in intents.touched_regions(file.read_bytes())})
+        for file in present:
+            file.unlink(missing_ok=True)
         durable.sync_dir(self.folder)
+
+    def void_sums(self, regions: Collection[int]) -> None:
+        """From now on no sum says anything about ``regions``; durable on return."""
+        if not regions:
+            return
+        fd = os.open(self.sums, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            size = os.fstat(fd).st_size // sums.SUM_BYTES * model.UNIT_BYTES
+            for offset, length in sums.rows(regions, size):
+                allocation.punch_hole(fd, offset, length)  # which a full device can do
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
 
     def delete(self) -> None:
         """Leave nothing. The caller has proved that nobody writes here any more."""
@@ -177,11 +164,6 @@ class Replica:
         durable.sync_dir(self.volumes)
         shutil.rmtree(going)
         durable.sync_dir(self.volumes)
-
-
-def is_id(text: str) -> bool:
-    """Whether ``text`` may be part of a file's name here."""
-    return _ID.fullmatch(text) is not None and text != JOIN.removeprefix(INTENT)
 
 
 def checked_id(text: str) -> str:

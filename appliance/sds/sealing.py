@@ -99,6 +99,7 @@ def _described(
         columns=order.columns,
         generation=order.generation,
         created=order.generation,
+        chart=order.chart,
     )
     if have is None:
         return volume

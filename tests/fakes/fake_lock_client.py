@@ -1,7 +1,9 @@
-"""A client host's control port as a copier sees it: range locks, granted or not."""
+"""A client host's control port as copiers and scrubbers see it: range locks, granted or not, and
+the steps of a scrub."""
 
 import json
 import threading
+from collections.abc import Callable
 
 import falcon
 
@@ -24,9 +26,12 @@ class FakeLockClient:
         self.asked: list[messages.LockRequest] = []
         self.held: dict[str, messages.LockRequest] = {}
         self.most_held = 0
+        self.scrubs: list[messages.ScrubRequest] = []
+        self.on_scrub: Callable[[messages.ScrubRequest], None] = lambda words: None
         application = rest_app.create()
         application.add_route("/locks", _Locks(self))
         application.add_route("/locks/{ident}", _Lock(self))
+        application.add_route("/scrubs", _Scrubs(self))
         self._server = server.serve(application, "127.0.0.1", 0, 8)
         self.port = self._server.port
 
@@ -76,4 +81,17 @@ class _Lock:
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, ident: str) -> None:
         self._client.unlock(ident)
+        resp.status = falcon.HTTP_204
+
+
+class _Scrubs:
+    def __init__(self, client: FakeLockClient) -> None:
+        self._client = client
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        if req.get_header("Authorization") != f"Bearer {TOKEN}":
+            raise errors.Unauthenticated(why="wrong lock token")
+        words = codec.from_json(messages.ScrubRequest, json.load(req.bounded_stream))
+        self._client.scrubs.append(words)
+        self._client.on_scrub(words)
         resp.status = falcon.HTTP_204

@@ -106,6 +106,10 @@ class FakeMdmApi:
             return {"job": self.objects["jobs"][0]["id"]}
         if parts[2:] == ["maintenance"]:
             return self.one(parts[0], parts[1])
+        if parts[2:] == ["scrub"]:
+            state = {"start": "running", "pause": "paused", "resume": "running", "stop": "idle"}
+            seen = {**mdm_objects.OBJECTS["scrubs"][0], "state": state[body["action"]]}
+            return seen | {"volume": self.one("volumes", parts[1])["name"]}
         if "name" in body and body["name"] in [one["name"] for one in self.objects[parts[0]]]:
             raise errors.AlreadyExists(kind=parts[0].removesuffix("s"), key=body["name"])
         made = {**mdm_objects.DEFAULTS[parts[0]], **body, "id": secrets.token_hex(8)}

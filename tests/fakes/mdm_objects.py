@@ -120,6 +120,24 @@ _VOLUME: dict[str, Any] = {
     ],
 }
 
+_SCRUB: dict[str, Any] = {
+    "volume": "data",
+    "volume_id": _VOLUME["id"],
+    "state": "running",
+    "position_bytes": 2 * _GIB,
+    "percent": 25.0,
+    "compared_bytes": 2 * _GIB,
+    "skipped_regions": 3,
+    "mismatches": 1,
+    "repaired": 1,
+    "total_mismatches": 2,
+    "total_repaired": 1,
+    "detail": "",
+    "started_at": _AT,
+    "finished_at": _AT - 30 * 86400,
+}
+_VOLUME["scrub"] = _SCRUB
+
 _JOB: dict[str, Any] = {
     "id": _id(0x10),
     "kind": "resync",
@@ -162,6 +180,7 @@ _POOL: dict[str, Any] = {
     "rebuild_copies": 0,
     "rebuild_bandwidth": 0,
     "rebalance": True,
+    "scrub": {"enabled": True, "rate": 3 * 1024**2, "repair": True, "interval_days": 30},
     "capacity_bytes": 300 * _GIB,
     "used_bytes": 30 * _GIB,
     "provisioned_bytes": 16 * _GIB,
@@ -208,6 +227,7 @@ OBJECTS: dict[str, list[dict[str, Any]]] = {
         _VOLUME,
         {**_VOLUME, "id": _id(0x71), "name": "idle", "health": "healthy", "reason": ""},
     ],
+    "scrubs": [_SCRUB],
     "jobs": [_JOB, {**_JOB, "id": _id(0x11), "state": "done", "finished_at": _AT + 9}],
     "events": [
         {**_EVENT, "seq": number, "kind": kind}
@@ -225,7 +245,14 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "fault-sets": _FAULT_SET,
     "pools": _POOL,
     "devices": {**_device(9, 1), "state": "adding"},
-    "volumes": {**_VOLUME, "health": "healthy", "reason": "", "mappings": [], "used_bytes": 0},
+    "volumes": {
+        **_VOLUME,
+        "health": "healthy",
+        "reason": "",
+        "mappings": [],
+        "used_bytes": 0,
+        "scrub": None,
+    },
     "tokens": _TOKEN,
     "backups": _BACKUP,
 }

@@ -36,6 +36,7 @@ class SimLeg:
     synced: tuple[str, ...] = ()
     copy: messages.CopyReport | None = None
     copy_order: messages.CopyOrder | None = None
+    scrub: messages.ScrubReport | None = None
     deleted: bool = False
     error: str = ""
 
@@ -55,6 +56,7 @@ class SimLeg:
             flushed=self.flushed,
             synced=self.synced,
             copy=self.copy,
+            scrub=self.scrub,
             deleted=self.deleted,
             error=self.error,
             created=self.created,

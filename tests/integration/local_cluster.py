@@ -79,6 +79,10 @@ class LocalCluster:
     def _where(self) -> list[str]:
         return ["--url", self.url, "--token-file", str(state.admin_token(self.directory))]
 
+    def local_cli(self, *words: str) -> Any:
+        """As ``cli``, for commands that need no MDM."""
+        return self._run(list(words))
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.state.ports[state.MDM]}"

@@ -24,7 +24,11 @@ class Base(DeclarativeBase):
 
 
 class Cluster(Base):
-    """One row. ``term`` is raised at every start of an MDM (R10); ``revision`` at every order."""
+    """One row. ``term`` is raised at every start of an MDM (R10); ``revision`` at every order.
+
+    ``recovered_at``: when this database was made again from the devices, else None
+    (``services.lost_database``). Agents unknown to it may then come back under the ids they have.
+    """
 
     __tablename__ = "cluster"
     key: Mapped[int] = mapped_column(primary_key=True, default=1)
@@ -32,6 +36,7 @@ class Cluster(Base):
     term: Mapped[int] = mapped_column(BigInteger)
     revision: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[float]
+    recovered_at: Mapped[float | None]
 
 
 class Domain(Base):
@@ -88,6 +93,7 @@ class Pool(Base):
     rebuild_copies: Mapped[int] = mapped_column(default=0)
     rebuild_bandwidth: Mapped[int] = mapped_column(BigInteger, default=0)
     rebalance: Mapped[bool] = mapped_column(default=True)
+    policy: Mapped[dict[str, Any]] = mapped_column(default=dict)
     created_at: Mapped[float]
     __table_args__ = (UniqueConstraint("domain_id", "name"),)
 
@@ -132,7 +138,8 @@ class Volume(Base):
 
     ``turn_open`` is committed before any agent hears of ``generation``, so that an MDM that
     restarts knows to begin the turn anew (R4). ``stuck`` says why a replica that should move or be
-    made anew has nowhere to go.
+    made anew has nowhere to go. ``unproved``: the database was put back from a
+    backup, and no turn begins before every SDS with a part of the volume was heard (R10).
     """
 
     __tablename__ = "volumes"
@@ -151,6 +158,7 @@ class Volume(Base):
     turn_open: Mapped[bool] = mapped_column(default=False, index=True)
     lost_generation: Mapped[int] = mapped_column(BigInteger, default=0)
     stuck: Mapped[str] = mapped_column(default="")
+    unproved: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[float]
     replicas: Mapped[list["Replica"]] = relationship(
         order_by="Replica.column, Replica.slot", cascade="all, delete-orphan"
@@ -159,6 +167,8 @@ class Volume(Base):
     mappings: Mapped[list["Mapping"]] = relationship(cascade="all, delete-orphan")
     incarnations: Mapped[list["Incarnation"]] = relationship(cascade="all, delete-orphan")
     moves: Mapped[list["Move"]] = relationship(order_by="Move.column", cascade="all, delete-orphan")
+    pool: Mapped[Pool] = relationship()
+    scrub: Mapped["Scrub | None"] = relationship(cascade="all, delete-orphan")
 
 
 class Replica(Base):
@@ -218,6 +228,7 @@ class VolumeLeg(Base):
     port: Mapped[int] = mapped_column(default=0)
     socket: Mapped[str] = mapped_column(default="")
     data_export: Mapped[str] = mapped_column(default="")
+    sums_export: Mapped[str] = mapped_column(default="")
     intents: Mapped[dict[str, str]] = mapped_column(default=dict)
     synced: Mapped[list[str]] = mapped_column(default=list)
     size: Mapped[int] = mapped_column(BigInteger, default=0)
@@ -286,6 +297,29 @@ class Incarnation(Base):
     state: Mapped[str] = mapped_column(default="live")
     lock_token: Mapped[str]
     created_at: Mapped[float]
+
+
+class Scrub(Base):
+    """The pass over a volume that goes on, or the last one. ``state``: idle, queued, running,
+    paused. ``position``: bytes looked at. ``told``: number of the newest finding in the events.
+    ``finished_at``: when a pass was last done to the end.
+    """
+
+    __tablename__ = "scrubs"
+    volume_id: Mapped[str] = mapped_column(ForeignKey("volumes.id"), primary_key=True)
+    state: Mapped[str] = mapped_column(index=True)
+    pass_id: Mapped[str]
+    position: Mapped[int] = mapped_column(BigInteger)
+    compared_bytes: Mapped[int] = mapped_column(BigInteger)
+    skipped: Mapped[int]
+    mismatches: Mapped[int]
+    repaired: Mapped[int]
+    told: Mapped[int]
+    total_mismatches: Mapped[int]
+    total_repaired: Mapped[int]
+    detail: Mapped[str]
+    started_at: Mapped[float]
+    finished_at: Mapped[float | None]
 
 
 class Job(Base):

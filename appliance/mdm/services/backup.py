@@ -87,16 +87,31 @@ def restore(data_dir: Path, source: Path) -> Path | None:
         try:
             _take(source, incoming)
             engine.verify(incoming)
-            _sync(incoming)
-            aside = _set_aside(target)
-            incoming.rename(target)
-            _sync(data_dir)
+            _doubt(incoming)
+            aside = put_in_place(incoming, target)
         except OSError as exc:
             raise errors.Unavailable(why=f"cannot restore into {data_dir}: {exc}") from exc
         finally:
             for leftover in (incoming, *_journals(incoming)):
                 leftover.unlink(missing_ok=True)
         return aside
+
+
+def put_in_place(incoming: Path, target: Path) -> Path | None:
+    """Make ``incoming`` the database ``target``, durably; where the one before is kept, if any."""
+    _sync(incoming)
+    aside = _set_aside(target)
+    incoming.rename(target)
+    _sync(target.parent)
+    return aside
+
+
+def _doubt(database: Path) -> None:
+    """What happened since the backup is not in it: no volume is touched before all of its SDSs
+    were heard, and none is ahead of the database (R10)."""
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE volumes SET unproved = 1")
+        connection.execute("UPDATE legs SET generation = 0, serving = 0")
 
 
 def _take(source: Path, incoming: Path) -> None:

@@ -16,6 +16,7 @@ from appliance.mdm.services import (
     events,
     jobs,
     reach,
+    scrubs,
     volume_views,
 )
 
@@ -44,6 +45,7 @@ class Figures:
     hurt: list[tuple[health.Health, str, str]]
     capacity: shapes.Capacity
     jobs_running: int
+    scrubs: dict[str, int]
     events: int
     database_bytes: int
     uptime_s: float
@@ -70,6 +72,7 @@ def read(ctx: context.Context) -> Figures:
             hurt=[state for state in states if state[0] is not health.Health.HEALTHY],
             capacity=capacity.total(list(capacity.pools(tx).values())),
             jobs_running=jobs.count_running(tx),
+            scrubs=scrubs.counts(tx),
             events=events.count(tx),
             database_bytes=database_bytes(ctx.database_url),
             uptime_s=round(ctx.clock.monotonic() - ctx.started, 3),

@@ -23,7 +23,9 @@ from appliance.mdm.services import (
     jobs,
     moves,
     orders,
+    proof,
     report_order,
+    scrubs,
     upkeep,
     volumes,
 )
@@ -125,6 +127,8 @@ class Heartbeats:
             limit = row.limit_bytes or report.capacity_bytes
             row.capacity_bytes = min(report.capacity_bytes, limit)
             row.free_bytes = report.free_bytes
+            if report.path and row.path != report.path:
+                row.path = report.path  # a recovered database may not have known it
             # A failed device comes back only as a new one (R5).
             if row.state in ("removing", "failed") or row.state == report.state:
                 continue
@@ -146,6 +150,7 @@ class Heartbeats:
             leg = rows.get(report.device_id)
             if leg is None:
                 continue
+            self._upkeep.heard.note(volume.id, report.device_id)
             if leg.deleting:
                 if report.deleted:
                     volumes.leg_gone(tx, leg)
@@ -168,7 +173,7 @@ class Heartbeats:
         if report.generation != volume.generation:
             leg.serving = False
             if report.generation > volume.generation:
-                self._ahead(tx, volume, leg, report)
+                proof.contradicted(volume, leg, report.generation)
             return
         if 0 < leg.created < report.created:
             self._emptied(tx, volume, leg)
@@ -176,6 +181,7 @@ class Heartbeats:
         before = (leg.generation, leg.serving)
         leg.generation, leg.serving = report.generation, report.serving
         leg.port, leg.socket, leg.data_export = report.port, report.socket, report.data_export
+        leg.sums_export = report.sums_export
         leg.intents = dict(report.intents)
         if before != (leg.generation, leg.serving):
             logger.info(
@@ -186,6 +192,9 @@ class Heartbeats:
                 leg.serving,
             )
         self._apply_seal(volume, leg, report)
+        if report.scrub is not None and report.scrub.generation == volume.generation:
+            for device_id in scrubs.reported(tx, volume, report.scrub):
+                _fail_device(tx, device_id, "it could not read its own bytes")
         if report.copy is not None and report.copy.generation == volume.generation:
             self._apply_copy(tx, volume, leg, report.copy)
 
@@ -247,27 +256,6 @@ class Heartbeats:
                 replica.full_copy = True
         tx.event("replica_files_lost", "volume", volume.id, volume.name, device=leg.device_id)
         logger.error("replica_files_lost volume=%s device=%s", volume.name, leg.device_id)
-
-    def _ahead(
-        self,
-        tx: unit_of_work.Tx,
-        volume: models.Volume,
-        leg: models.VolumeLeg,
-        report: messages.LegReport,
-    ) -> None:
-        """R10: the SDS is ahead of this database, so an old copy of it must have been restored."""
-        leg.generation = report.generation
-        leg.error = (
-            f"the SDS has generation {report.generation}, this MDM's database knows "
-            f"{volume.generation}: the database is an old copy; restore the newest backup"
-        )
-        logger.error(
-            "database_is_old volume=%s device=%s sds_generation=%d generation=%d",
-            volume.name,
-            leg.device_id,
-            report.generation,
-            volume.generation,
-        )
 
     # --- SDC --------------------------------------------------------------------------
 

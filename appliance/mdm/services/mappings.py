@@ -8,7 +8,15 @@ from appliance.common import errors, log
 from appliance.domain import health
 from appliance.mdm import bodies, shapes
 from appliance.mdm.db import models, unit_of_work
-from appliance.mdm.services import context, mapping_views, orders, reach, refs, volume_views
+from appliance.mdm.services import (
+    context,
+    mapping_views,
+    orders,
+    proof,
+    reach,
+    refs,
+    volume_views,
+)
 
 
 def create(
@@ -104,6 +112,8 @@ def _check(volume: models.Volume, sdc: models.Sdc) -> None:
     if volume.state != "ready":
         name = volume_views.shown_name(volume.name)
         raise errors.Conflict(why=f"volume '{name}' is {volume.state}, so it cannot be mapped now")
+    if why := proof.trouble(volume):
+        raise errors.Conflict(why=f"volume '{volume.name}' cannot be mapped now: {why}")
     if not sdc.approved:
         raise errors.Conflict(
             why=f"SDC '{sdc.name}' is not approved; approve it first (basalt sdc approve "

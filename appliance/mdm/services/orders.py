@@ -13,6 +13,7 @@ from sqlalchemy import orm, select
 from appliance.common import log
 from appliance.domain import model
 from appliance.mdm.db import models, unit_of_work
+from appliance.mdm.services import addresses, charts, scrub_orders
 from appliance.protocol import messages
 
 #: A replica's row, or as much of it as was asked for.
@@ -24,6 +25,7 @@ _WHOLE = (
     orm.selectinload(models.Volume.mappings),
     orm.selectinload(models.Volume.incarnations),
     orm.selectinload(models.Volume.moves),
+    orm.joinedload(models.Volume.scrub),
 )
 
 
@@ -86,14 +88,18 @@ def for_sds(tx: unit_of_work.Tx, sds_id: str, known_revision: int) -> messages.S
         ).all()
         volumes = {v.id: v for v in load_volumes(tx, {row[0] for row in rows})}
         places = _places(tx, volumes.values())
-        legs = [leg_order(volumes[vol], device, places) for vol, device in rows if vol in volumes]
+        legs = [
+            leg_order(volumes[vol], device, places)
+            for vol, device in rows
+            if vol in volumes and not volumes[vol].unproved
+        ]
     return messages.SdsOrders(
         cluster_id=cluster.id,
         term=cluster.term,
         revision=cluster.revision,
         devices=tuple(
-            messages.DeviceOrder(device.id, device.path, device.state != "removing")
-            for device in wanted
+            messages.DeviceOrder(device.id, device.path, device.state != "removing", place)
+            for device, place in charts.places(tx, sds_id, wanted)
         ),
         legs=tuple(legs),
     )
@@ -120,15 +126,19 @@ def leg_order(
         retire=retirable(volume),
         flush=any(incarnation.state == "doubt" for incarnation in volume.incarnations),
         copy=_copy_order(volume, leg, own, places),
+        scrub=scrub_orders.order(volume, leg, places),
         delete=leg.deleting,
         request_id=leg.request_id,
+        chart=charts.chart(volume, places),
     )
 
 
 def serves(volume: models.Volume) -> bool:
-    """Whether data servers are needed: for a client, for a copy, or for a turn to come to that."""
+    """Whether data servers are needed: for a client, for a copy or a scrub, or for a turn to come
+    to that."""
     return (
         volume.turn_open
+        or scrub_orders.wanted(volume)
         or any(incarnation.state == "live" for incarnation in volume.incarnations)
         or any(replica.state == "syncing" for replica in volume.replicas)
     )
@@ -160,25 +170,15 @@ def _copy_order(
             messages.ColumnCopy(
                 column=row.column,
                 full=row.full_copy,
-                source=_leg(source_leg, places[source.device_id], ""),
+                source=addresses.leg(source_leg, places),
                 source_intents=dict(source_leg.intents),
             )
         )
     if not columns:
         return None
-    clients = []
-    for incarnation in volume.incarnations:
-        if incarnation.state == "live" and incarnation.sdc_id in places:
-            client = places[incarnation.sdc_id]
-            clients.append(
-                messages.LockClient(
-                    incarnation.id,
-                    tuple(client.hosts),
-                    client.control_port,
-                    incarnation.lock_token,
-                )
-            )
-    return messages.CopyOrder(volume.generation, tuple(columns), tuple(clients), leg.pace)
+    live = [i for i in volume.incarnations if i.state == "live"]
+    clients = addresses.lock_clients(live, places)
+    return messages.CopyOrder(volume.generation, tuple(columns), clients, leg.pace)
 
 
 def source_of(replicas: Iterable[R], column: int) -> R:
@@ -277,12 +277,6 @@ def granted(volume: models.Volume, incarnation_id: str) -> bool:
     )
 
 
-def outdated(volume: models.Volume) -> bool:
-    """Whether an SDS reported a generation that this database does not know: an old copy of it
-    was restored. The volume is left as it is then (R10)."""
-    return any(leg.generation > volume.generation for leg in volume.legs)
-
-
 def emptied(volume: models.Volume) -> set[str]:
     """Devices whose files were lost and made anew while they were thought to be in sync."""
     return {r.device_id for r in volume.replicas if r.full_copy and r.state == "in_sync"}
@@ -317,26 +311,12 @@ def client_map(
         version=volume.map_version,
         columns=tuple(tuple(column) for column in by_column),
         legs=tuple(
-            _leg(leg, places[leg.device_id], leg.intents[incarnation_id])
-            for leg in written_legs(volume)
+            addresses.leg(leg, places, leg.intents[incarnation_id]) for leg in written_legs(volume)
         ),
         unit=volume.unit,
         shared=sum(1 for i in volume.incarnations if i.state == "live") > 1,
         lost_generation=volume.lost_generation,
         wait_limit_s=volume.wait_limit_s,
-    )
-
-
-def _leg(row: models.VolumeLeg, sds: models.Sds | models.Sdc, intent_export: str) -> model.Leg:
-    return model.Leg(
-        device_id=row.device_id,
-        sds_id=sds.id,
-        sds_name=sds.name,
-        hosts=tuple(sds.hosts),
-        port=row.port,
-        socket=row.socket,
-        data_export=row.data_export,
-        intent_export=intent_export,
     )
 
 

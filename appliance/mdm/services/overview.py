@@ -11,6 +11,7 @@ from appliance.mdm.services import (
     figures,
     jobs,
     pools,
+    proof,
     sdcs,
     sds,
 )
@@ -109,7 +110,7 @@ def _volumes(states: list[tuple[health.Health, str, str]]) -> list[shapes.Proble
             "severity": _SEVERITY[word],
             "component": f"volume/{name}",
             "message": f"volume {name} is {word}: {reason}",
-            "what_to_do": _for_volume(word),
+            "what_to_do": _for_volume(word, reason),
         }
         for word, name, reason in hurt[:_SHOWN]
     ]
@@ -125,7 +126,11 @@ def _volumes(states: list[tuple[health.Health, str, str]]) -> list[shapes.Proble
     return problems
 
 
-def _for_volume(word: health.Health) -> str:
+def _for_volume(word: health.Health, reason: str) -> str:
+    if reason == proof.OLD:
+        return "stop the MDM, then basalt mdm restore or basalt recover mdm"
+    if reason == proof.UNPROVED:
+        return "start the SDSs that do not answer"
     if word is health.Health.UNHEALTHY:
         return "bring back one of the SDSs named, with its devices"
     if word is health.Health.DEGRADED:

@@ -7,9 +7,10 @@ import sqlalchemy
 from sqlalchemy import func, select
 
 from appliance.common import errors
+from appliance.domain import scrubbing
 from appliance.mdm import bodies, shapes
 from appliance.mdm.db import models, unit_of_work
-from appliance.mdm.services import capacity, context, pages, refs
+from appliance.mdm.services import capacity, context, pages, refs, scrubs
 
 
 def create(ctx: context.Context, actor: str, new: bodies.NewPool) -> shapes.Pool:
@@ -52,7 +53,11 @@ def update(ctx: context.Context, actor: str, ref: str, change: bodies.PoolChange
     """Raises errors.AlreadyExists or Invalid."""
     with ctx.uow.write(actor) as tx:
         row = refs.find(tx, models.Pool, ref)
-        wanted = {k: v for k, v in change.wanted().items() if getattr(row, k) != v}
+        asked = change.wanted()
+        if change.scrub is not None:
+            asked["policy"] = _with_scrub(row, change.scrub)
+            del asked["scrub"]
+        wanted = {k: v for k, v in asked.items() if getattr(row, k) != v}
         if change.name is not None and "name" in wanted:
             refs.check_free(tx, models.Pool, change.name, row.domain_id)
         old = {key: getattr(row, key) for key in wanted}
@@ -61,6 +66,8 @@ def update(ctx: context.Context, actor: str, ref: str, change: bodies.PoolChange
         _check_thresholds(row.warn_percent, row.critical_percent)
         if wanted:
             tx.event("pool_changed", "pool", row.id, row.name, old=old, new=wanted)
+        if "policy" in wanted:
+            scrubs.policy_changed(tx, row)
         return _Views(tx).of(row)
 
 
@@ -78,6 +85,21 @@ def delete(ctx: context.Context, actor: str, ref: str) -> None:
                 raise errors.InUse(kind="pool", key=row.name, why=why)
         tx.event("pool_deleted", "pool", row.id, row.name)
         tx.session.delete(row)
+
+
+def _scrub(row: models.Pool) -> shapes.ScrubPolicy:
+    now = scrubbing.policy(row.policy)
+    return {
+        "enabled": now.enabled,
+        "rate": now.rate,
+        "repair": now.repair,
+        "interval_days": now.interval_days,
+    }
+
+
+def _with_scrub(row: models.Pool, change: bodies.ScrubChange) -> dict[str, Any]:
+    now = _scrub(row)
+    return {**row.policy, scrubbing.KEY: {**now, **change.wanted()}}
 
 
 def _check_thresholds(warn: int, critical: int) -> None:
@@ -116,6 +138,7 @@ class _Views:
             "rebuild_copies": row.rebuild_copies,
             "rebuild_bandwidth": row.rebuild_bandwidth,
             "rebalance": row.rebalance,
+            "scrub": _scrub(row),
             "capacity_bytes": space["capacity_bytes"],
             "used_bytes": space["used_bytes"],
             "provisioned_bytes": space["provisioned_bytes"],

@@ -31,11 +31,23 @@ class _Cluster(registry.Collector):
             ("basalt_mdm_revision", "Newest revision of orders", found.revision),
             ("basalt_mdm_uptime_seconds", "Time since the MDM started", found.uptime_s),
             ("basalt_jobs_running", "Jobs going on", found.jobs_running),
+            (
+                "basalt_scrub_mismatches",
+                "Units ever found to differ between two copies",
+                found.scrubs["mismatches"],
+            ),
+            (
+                "basalt_scrub_repaired",
+                "Of these, how many were repaired",
+                found.scrubs["repaired"],
+            ),
             ("basalt_mappings", "Mappings", found.counts["mappings"]),
         )
         for name, text, value in numbers:
             yield core.GaugeMetricFamily(name, text, value=value)
         yield _labelled("basalt_capacity_bytes", "Bytes of all pools", "kind", _capacity(found))
+        passes = {state: found.scrubs[state] for state in ("queued", "running", "paused")}
+        yield _labelled("basalt_scrubs", "Passes over volumes by state", "state", passes)
         yield _labelled("basalt_volumes", "Volumes by health", "health", found.volumes)
         yield _labelled("basalt_devices", "Devices by state", "state", found.devices)
         agents = core.GaugeMetricFamily(

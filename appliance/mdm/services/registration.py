@@ -1,11 +1,13 @@
 """Agents join with the join token, get an id and a secret, and register again at every start.
 
 The secret an agent kept, sent along, is what proves that it is the same one; then its name in
-the MDM, its id and its secret stay, and its addresses are brought up to date.
+the MDM, its id and its secret stay, and its addresses are brought up to date. A database that was
+recovered from the devices knows no secrets: there an agent gets its id back by naming it, once.
 """
 
 import re
 import secrets
+from typing import TypeVar
 
 from sqlalchemy import select
 
@@ -15,6 +17,11 @@ from appliance.mdm.db import models, unit_of_work
 from appliance.mdm.services import context, domains, fault_sets, refs, tokens
 from appliance.protocol import messages
 
+#: In place of a secret's hash: of an agent that a recovered database knows by its id only.
+UNCLAIMED = ""
+
+Agent = TypeVar("Agent", models.Sds, models.Sdc)
+
 _HOST = re.compile(r"[A-Za-z0-9:._%-]{1,255}")
 
 
@@ -22,18 +29,23 @@ def sds(ctx: context.Context, words: messages.Registration, secret: str) -> mess
     """``secret``: the one the agent kept, empty for a newcomer. Raises errors.Conflict."""
     _check(words)
     with ctx.uow.write(f"sds:{words.name}") as tx:
-        row = _known_sds(tx, words, secret)
+        row = _known(tx, models.Sds, words, secret)
         domain, fault_set = _place(tx, words)
         placed = (domain.id, fault_set.id if fault_set is not None else None)
         if row is None:
             secret = secrets.token_urlsafe(32)
-            row = models.Sds(id=secrets.token_hex(8), name=words.name, created_at=tx.now)
+            ident = words.id or secrets.token_hex(8)
+            row = models.Sds(id=ident, name=words.name, created_at=tx.now)
             row.state, row.secret_hash, row.boot_id = "normal", tokens.hashed(secret), ""
             row.domain_id, row.fault_set_id = placed
             tx.session.add(row)
             tx.event("sds_joined", "sds", row.id, row.name, hosts=list(words.hosts))
             tx.after_commit(ctx.tokens_changed)
-        elif (row.domain_id, row.fault_set_id) != placed:
+        elif row.secret_hash == UNCLAIMED:
+            secret = _claim(ctx, tx, row)
+            # The devices told where it was, if any of its own was there to tell.
+            row.domain_id, row.fault_set_id = placed
+        if (row.domain_id, row.fault_set_id) != placed:
             _move(tx, row, placed)
         row.hosts, row.control_port = list(words.hosts), words.control_port
         row.version = words.version[:64]
@@ -44,12 +56,11 @@ def sdc(ctx: context.Context, words: messages.Registration, secret: str) -> mess
     """As ``sds``; clients belong to no domain."""
     _check(words)
     with ctx.uow.write(f"sdc:{words.name}") as tx:
-        by_secret = select(models.Sdc).where(models.Sdc.secret_hash == tokens.hashed(secret))
-        row = tx.session.scalars(by_secret).first() if secret else None
+        row = _known(tx, models.Sdc, words, secret)
         if row is None:
-            _check_name(tx, models.Sdc, words.name)
             secret = secrets.token_urlsafe(32)
-            row = models.Sdc(id=secrets.token_hex(8), name=words.name, created_at=tx.now)
+            ident = words.id or secrets.token_hex(8)
+            row = models.Sdc(id=ident, name=words.name, created_at=tx.now)
             row.approved, row.secret_hash, row.boot_id = True, tokens.hashed(secret), ""
             tx.session.add(row)
             tx.event("sdc_joined", "sdc", row.id, row.name, hosts=list(words.hosts))
@@ -59,12 +70,45 @@ def sdc(ctx: context.Context, words: messages.Registration, secret: str) -> mess
         return messages.Registered(row.id, secret, _cluster_id(tx))
 
 
-def _known_sds(tx: unit_of_work.Tx, words: messages.Registration, secret: str) -> models.Sds | None:
-    by_secret = select(models.Sds).where(models.Sds.secret_hash == tokens.hashed(secret))
+def _known(
+    tx: unit_of_work.Tx, model: type[Agent], words: messages.Registration, secret: str
+) -> Agent | None:
+    """The row the agent's secret or, in a recovered database, its id belongs to; None: a newcomer.
+
+    Raises errors.Conflict for an agent of another cluster, for one that this MDM does not know
+    (any more), and for a name that is taken.
+    """
+    cluster = tx.session.get_one(models.Cluster, 1)
+    if words.cluster_id and words.cluster_id != cluster.id:
+        raise errors.Conflict(
+            why=f"this agent belongs to cluster {words.cluster_id}, and this MDM is of cluster "
+            f"{cluster.id}; correct its setting mdm, or give it a new data_dir"
+        )
+    by_secret = select(model).where(model.secret_hash == tokens.hashed(secret))
     row = tx.session.scalars(by_secret).first() if secret else None
-    if row is None:
-        _check_name(tx, models.Sds, words.name)
-    return row
+    if row is not None:
+        return row
+    named = tx.session.get(model, words.id) if words.id else None
+    if named is not None and named.secret_hash == UNCLAIMED:
+        return named
+    if words.id and (named is not None or not cluster.recovered_at):
+        kind = refs.KINDS[model].upper()
+        raise errors.Conflict(
+            why=f"the MDM does not know this {kind} ({words.id}) by its secret: it was removed, or "
+            f"the MDM's database is an older copy. To join as a new {kind} give it a new data_dir "
+            "(and an SDS empty devices)"
+        )
+    _check_name(tx, model, words.name)
+    return None
+
+
+def _claim(ctx: context.Context, tx: unit_of_work.Tx, row: models.Sds) -> str:
+    """Give a recovered row to the agent that named it: the new secret."""
+    secret = secrets.token_urlsafe(32)
+    row.secret_hash = tokens.hashed(secret)
+    tx.event("sds_claimed", "sds", row.id, row.name)
+    tx.after_commit(ctx.tokens_changed)
+    return secret
 
 
 def _check_name(tx: unit_of_work.Tx, model: type[models.Sds] | type[models.Sdc], name: str) -> None:
@@ -117,6 +161,8 @@ def _check(words: messages.Registration) -> None:
         raise errors.Invalid(what="control_port", why=f"{words.control_port} is no TCP port")
     if not 1 <= len(words.hosts) <= 16:
         raise errors.Invalid(what="hosts", why="give one to 16 addresses")
+    if words.id and not bodies.is_id(words.id):
+        raise errors.Invalid(what="id", why=f"{words.id[:80]!r} is no id")
     for host in words.hosts:
         if not _HOST.fullmatch(host):
             raise errors.Invalid(what="hosts", why=f"{host[:80]!r} is no host name or address")

@@ -43,6 +43,14 @@ def ensure_files(uow: unit_of_work.UnitOfWork, data_dir: Path) -> None:
             _add(tx, name, role, token)
 
 
+def adopt_files(tx: unit_of_work.Tx, data_dir: Path) -> None:
+    """Let the tokens in the files that are there be valid in a database that knows none."""
+    for file, (name, role) in FILES.items():
+        path = data_dir / file
+        if path.exists():
+            _add(tx, name, role, path.read_text(encoding="utf-8").strip())
+
+
 def create(ctx: context.Context, actor: str, new: bodies.NewToken) -> shapes.NewToken:
     """The only answer that holds the token itself. Raises errors.AlreadyExists."""
     with ctx.uow.write(actor) as tx:

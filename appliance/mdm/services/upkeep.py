@@ -13,7 +13,7 @@ from sqlalchemy import delete, select
 from appliance.common import log, units
 from appliance.domain import health
 from appliance.mdm.db import models, unit_of_work
-from appliance.mdm.services import clients, jobs, moves, orders
+from appliance.mdm.services import clients, jobs, moves, orders, proof, scrub_orders
 from appliance.mdm.services.turns import OpenTurn, Turns
 from appliance.protocol import messages
 
@@ -78,6 +78,8 @@ class Upkeep:
         self._blames: dict[str, Blame] = {}
         #: (volume, device) of replicas that left for lack of space
         self._left_full: set[tuple[str, str]] = set()
+        #: who reported, for volumes that must not be touched before
+        self.heard = proof.Heard()
         #: what the last ``touch`` of a volume was for, so that it is said once
         self._stop_ordered: dict[str, int] = {}
         self._retire_ordered: dict[str, set[str]] = {}
@@ -123,7 +125,7 @@ class Upkeep:
         if volume.state == "deleting":
             self._turns.forget(volume.id)
             return
-        if orders.outdated(volume):
+        if proof.outdated(volume) or (volume.unproved and not self._prove(tx, volume)):
             return
         look = self._look(tx, volume)
         if self._turns.get(volume.id) is not None:
@@ -134,6 +136,15 @@ class Upkeep:
             self._begin(tx, volume, reason, look)
         else:
             self._tidy(tx, volume)
+
+    def _prove(self, tx: unit_of_work.Tx, volume: models.Volume) -> bool:
+        """Whether the database was not contradicted by anybody whose word counts (R10)."""
+        if not self.heard.proved(volume):
+            return False
+        volume.unproved = False
+        tx.event("volume_proved", "volume", volume.id, volume.name, generation=volume.generation)
+        orders.touch(tx, volume.id)
+        return True
 
     # --- turns ------------------------------------------------------------------------
 
@@ -177,7 +188,8 @@ class Upkeep:
         if orders.serves(volume):
             for leg in orders.written_legs(volume):
                 if leg.generation != volume.generation or not leg.serving:
-                    return "a data server ended"
+                    begins = scrub_orders.wanted(volume) and not _used(volume)
+                    return "a scrub needs servers" if begins else "a data server ended"
                 if leg.device_id in look.down:
                     return "an SDS does not answer, or its device failed or lost its files"
             if _may_rest(volume, look):
@@ -303,6 +315,10 @@ def _newcomers(volume: models.Volume) -> list[models.Incarnation]:
     return [incarnation for incarnation in live if not orders.granted(volume, incarnation.id)]
 
 
+def _used(volume: models.Volume) -> bool:
+    return any(incarnation.state == "live" for incarnation in volume.incarnations)
+
+
 def _newcomer(volume: models.Volume) -> str:
     return "a client maps the volume" if _newcomers(volume) else ""
 
@@ -354,7 +370,9 @@ def interesting(tx: unit_of_work.Tx) -> Iterable[str]:
     open_turns = select(models.Volume.id).where(models.Volume.turn_open)
     unequal = select(models.Replica.volume_id).where(models.Replica.state != "in_sync")
     ended = select(models.Incarnation.volume_id)
-    return set(tx.session.scalars(open_turns.union(unequal, ended)))
+    unproved = select(models.Volume.id).where(models.Volume.unproved)
+    scrubbed = select(models.Scrub.volume_id).where(models.Scrub.state == "running")
+    return set(tx.session.scalars(open_turns.union(unequal, ended, unproved, scrubbed)))
 
 
 def resyncing(volume: models.Volume, device_id: str | None = None) -> bool:

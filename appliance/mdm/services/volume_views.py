@@ -13,7 +13,16 @@ from sqlalchemy import func, or_, select
 from appliance.domain import health, model
 from appliance.mdm import bodies, shapes
 from appliance.mdm.db import models, unit_of_work
-from appliance.mdm.services import context, mapping_views, pages, reach, refs, volume_space
+from appliance.mdm.services import (
+    context,
+    mapping_views,
+    pages,
+    proof,
+    reach,
+    refs,
+    scrubs,
+    volume_space,
+)
 
 _IN_SYNC = model.ReplicaState.IN_SYNC
 
@@ -50,7 +59,9 @@ def one(ctx: context.Context, tx: unit_of_work.Tx, row: models.Volume) -> shapes
         for r in row.replicas
     ]
     moving = {move.column for move in row.moves}
-    return {**_summary(row, pool.name, used, mapped, flaws, moving), "replicas": replicas}
+    summary = _summary(row, pool.name, used, mapped, flaws, proof.trouble(row), moving)
+    scrub = scrubs.view(row.scrub, row) if row.scrub is not None else None
+    return {**summary, "replicas": replicas, "scrub": scrub}
 
 
 def fresh(
@@ -68,7 +79,7 @@ def fresh(
     ]
     flaws = _flaws([(column, state, device) for column, _, state, device in replicas], places)
     views = [_replica(*replica[:3], places[replica[3]], "") for replica in replicas]
-    return {**_summary(row, pool, 0, [], flaws), "replicas": views}
+    return {**_summary(row, pool, 0, [], flaws, ""), "replicas": views, "scrub": None}
 
 
 def name_in_deletion(name: str, ident: str) -> str:
@@ -88,10 +99,13 @@ def states(ctx: context.Context, tx: unit_of_work.Tx) -> list[tuple[health.Healt
     volume = models.Volume
     query = select(volume.id, volume.name, volume.turn_open, volume.stuck)
     found = []
+    troubles = proof.troubles(tx)
     for ident, name, turn_open, stuck in tx.session.execute(
         query.where(volume.state != "deleting")
     ):
-        word, reason = health.volume(flaws.get(ident, ()), turn_open, moving.get(ident, ()))
+        word, reason = _health(
+            flaws.get(ident, ()), turn_open, troubles.get(ident, ""), moving.get(ident, ())
+        )
         found.append((word, name, _with_stuck(reason, stuck)))
     return found
 
@@ -103,6 +117,7 @@ def _many(
     flaws = _flaws_of(ctx, tx, ids)
     moving = _moving(tx)
     mapped = mapping_views.of_volumes(tx, ids)
+    troubles = proof.troubles(tx, ids)
     used_of = select(models.VolumeLeg.volume_id, func.sum(models.VolumeLeg.used_bytes))
     used_of = used_of.where(models.VolumeLeg.volume_id.in_(ids))
     used = dict(tx.session.execute(used_of.group_by(models.VolumeLeg.volume_id)).all())
@@ -120,6 +135,7 @@ def _many(
                 used.get(row.id, 0),
                 mapped.get(row.id, []),
                 flaws.get(row.id, []),
+                troubles.get(row.id, ""),
                 moving.get(row.id, ()),
             ),
             "name": row.name,  # whole, as the pages' order has it
@@ -178,9 +194,10 @@ def _summary(
     used: int,
     mapped: list[shapes.Mapping],
     flaws: list[health.Flaw],
+    trouble: str,
     moving: Collection[int] = (),
 ) -> shapes.VolumeSummary:
-    word, reason = health.volume(flaws, row.turn_open, moving)
+    word, reason = _health(flaws, row.turn_open, trouble, moving)
     reason = _with_stuck(reason, row.stuck)
     if row.state == "allocating" and word is health.Health.HEALTHY:
         reason = "its space is being reserved"
@@ -204,6 +221,14 @@ def _summary(
         "created_at": row.created_at,
         "wait_limit_s": row.wait_limit_s,
     }
+
+
+def _health(
+    flaws: Iterable[health.Flaw], turn_open: bool, trouble: str, moving: Collection[int]
+) -> tuple[health.Health, str]:
+    if trouble:
+        return proof.word(trouble), trouble
+    return health.volume(flaws, turn_open, moving)
 
 
 def _replica(column: int, slot: int, state: str, place: reach.Place, error: str) -> shapes.Replica:

@@ -80,7 +80,10 @@ def delete(ctx: context.Context, actor: str, ref: str) -> str | None:
             return jobs.running(tx, _DELETE, row.id)
         if row.mappings:
             raise errors.InUse(kind="volume", key=row.name, why=_mapped(tx, row))
-        jobs.finish(tx, _ALLOCATE, row.id, error="the volume was deleted")
+        for kind in (_ALLOCATE, "scrub"):
+            jobs.finish(tx, kind, row.id, error="the volume was deleted")
+        if row.scrub is not None:
+            tx.session.delete(row.scrub)
         tx.event("volume_deleting", "volume", row.id, row.name)
         job = jobs.start(tx, _DELETE, "volume", row.id, row.name)
         row.state = "deleting"

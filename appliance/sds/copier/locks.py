@@ -57,7 +57,7 @@ class Locks:
     ) -> None:
         self._generation = generation
         self._time = time
-        self._clients = [(each, _caller(each)) for each in clients]
+        self._clients = [(each, reach(each)) for each in clients]
 
     @contextmanager
     def hold(self, offset: int, length: int, limit_s: float) -> Iterator[Held]:
@@ -83,7 +83,8 @@ class Locks:
             yield held
 
 
-def _caller(each: messages.LockClient) -> client.Client:
+def reach(each: messages.LockClient) -> client.Client:
+    """How to speak to a client's control port."""
     return client.Client(
         [f"http://{_bracketed(host)}:{each.port}" for host in each.hosts],
         each.token,

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from appliance.common import backoff, clock, errors
-from appliance.sds import copy_job
+from appliance.domain import intents
+from appliance.sds import copy_job, replica_store
 from appliance.sds.copier import locks, marks, plan, progress, source, target, throttle
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class Run:
 
     def run(self) -> None:
         dirty = self._joined()
+        self._void_sums(dirty)
         self._told.begin(plan.total_bytes(self._job, dirty))
         steps = self._steps(dirty)
         workers = [
@@ -82,6 +84,13 @@ class Run:
             return source.Source(leg, export, self._time).read_all()
 
         return self._tried(lambda: marks.join(self._job, _read))
+
+    def _void_sums(self, dirty: frozenset[int]) -> None:
+        """What will be written here is not what a scrub once saw."""
+        full = any(column.full for column in self._job.order.columns)
+        regions = range(intents.region_count(self._job.size)) if full else dirty
+        folder = Path(self._job.folder)
+        replica_store.Replica(folder.parent, folder.name).void_sums(regions)
 
     def _work(self, steps: Iterator[tuple[plan.Step, bool]]) -> None:
         try:

@@ -18,6 +18,8 @@ def test_marked_regions_become_equal_and_others_are_not_touched(pair: Pair) -> N
     pair.write(TARGET, 3 * REGION + 8 * MIB, b"t" * 512)  # a hole at the source
     pair.mark(SOURCE, 1)
     pair.mark(TARGET, 3)
+    for device in (SOURCE, TARGET):
+        (pair.paths[device] / "sums").write_bytes(b"12345678" * 80)
     pair.copy()
     done = pair.wait_copy()
     assert (done.copied_bytes, done.total_bytes, done.generation) == (2 * REGION, 2 * REGION, 1)
@@ -28,6 +30,11 @@ def test_marked_regions_become_equal_and_others_are_not_touched(pair: Pair) -> N
     # 5 x 3 MiB of data, and the hole made again
     assert pair.used(TARGET) < 15 * MIB + 256 * 1024
     assert not (pair.paths[TARGET] / "intent.join").exists()
+    held = (pair.paths[TARGET] / "sums").read_bytes()
+    for region in range(5):  # what a scrub saw of a region that was copied holds no more
+        part = held[region * 128 : (region + 1) * 128]
+        assert part == (bytes(128) if region in (1, 3) else b"12345678" * 16), region
+    assert (pair.paths[SOURCE] / "sums").read_bytes() == b"12345678" * 80
     assert intents.is_dirty((pair.paths[TARGET] / f"intent.{CLIENT}").read_bytes(), 3)
 
 

@@ -16,6 +16,7 @@ _SHAPES: dict[str, Any] = {
     "devices": shapes.Device,
     "sdcs": shapes.Sdc,
     "volumes": shapes.Volume,
+    "scrubs": shapes.Scrub,
     "jobs": shapes.Job,
     "events": shapes.Event,
     "tokens": shapes.Token,

@@ -264,3 +264,86 @@ def test_nothing_is_marked_any_more_in_an_epoch_that_is_over(epochs):
     with pytest.raises(failures.EpochOver):
         marked.ensure(epoch, range(1))
     assert epochs.dirty() == [set(), set()]
+
+
+def touched(epochs) -> list[set[int]]:
+    files = [(server.folder / "intent").read_bytes() for server in epochs.servers.values()]
+    return [set(intents.touched_regions(file)) for file in files]
+
+
+def test_a_scrubbed_region_is_untouched_on_every_leg_and_touched_by_the_next_write(epochs):
+    epoch = epochs()
+    marked = entered(epoch)
+    write(marked, epoch, 0, 1)
+    flush(marked)
+    clear(marked, epoch)
+    marked.watch(range(2))
+    marked.scrubbed(epoch, range(1))
+    assert touched(epochs) == [{1}, {1}]
+    assert epochs.dirty() == [set(), set()]
+    write(marked, epoch, 0)
+    assert touched(epochs) == [{0, 1}, {0, 1}]
+    assert epochs.dirty() == [{0}, {0}]
+
+
+def test_a_region_written_since_the_watch_stays_touched_though_it_is_clean_again(epochs):
+    epoch = epochs()
+    marked = entered(epoch)
+    write(marked, epoch, 0)
+    flush(marked)
+    clear(marked, epoch)
+    marked.watch(range(1))
+    write(marked, epoch, 0)
+    flush(marked)
+    clear(marked, epoch)
+    marked.scrubbed(epoch, range(1))
+    assert touched(epochs) == [{0}, {0}]
+    marked.watch(range(1))
+    marked.scrubbed(epoch, range(1))
+    assert touched(epochs) == [set(), set()]
+
+
+def test_a_region_nobody_watched_stays_touched(epochs):
+    epoch = epochs()
+    marked = entered(epoch)
+    write(marked, epoch, 0)
+    flush(marked)
+    clear(marked, epoch)
+    marked.scrubbed(epoch, range(1))
+    assert touched(epochs) == [{0}, {0}]
+
+
+def test_a_dirty_region_stays_touched(epochs):
+    epoch = epochs()
+    marked = entered(epoch)
+    write(marked, epoch, 0)
+    flush(marked)
+    marked.watch(range(1))
+    marked.scrubbed(epoch, range(1))
+    assert touched(epochs) == [{0}, {0}]
+    assert epoch.marked == {0}
+
+
+def test_a_region_with_a_write_in_flight_stays_touched(epochs):
+    epoch = epochs()
+    marked = entered(epoch)
+    write(marked, epoch, 0)
+    flush(marked)
+    clear(marked, epoch)
+    marked.begin(range(1))
+    marked.watch(range(1))
+    marked.scrubbed(epoch, range(1))
+    assert touched(epochs) == [{0}, {0}]
+
+
+def test_nothing_is_untouched_while_a_replica_is_away(epochs):
+    epoch = epochs()
+    marked = entered(epoch)
+    write(marked, epoch, 0)
+    flush(marked)
+    clear(marked, epoch)
+    gone = epochs({"y": model.ReplicaState.SYNCING})
+    marked.enter(gone)
+    marked.watch(range(1))
+    marked.scrubbed(gone, range(1))
+    assert touched(epochs)[0] == {0}

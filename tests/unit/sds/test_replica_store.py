@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance.common import errors
-from appliance.domain import model
+from appliance.domain import intents, model
 from appliance.protocol import messages
 from appliance.sds import replica_store
 
@@ -217,3 +217,43 @@ def test_a_column_that_comes_back_before_its_space_was_given_back_keeps_it() -> 
     again = replica_store.described(left, both)
     assert (again.leaving, again.allocated_bytes) == ((), 0)
     assert replica_store.described(left, VOLUME).leaving == (0,)
+
+
+def recorded(replica: replica_store.Replica) -> set[int]:
+    content = replica.sums.read_bytes()
+    return {u for u in range(len(content) // 8) if content[u * 8 : u * 8 + 8] != bytes(8)}
+
+
+def test_sums_grow_with_the_volume_and_keep_what_they_hold(replica: replica_store.Replica) -> None:
+    assert replica.sums.stat().st_size == 4 * 8
+    replica.sums.write_bytes(b"12345678" * 4)
+    replica.grow(40 * MIB)
+    assert replica.sums.stat().st_size == 40 * 8
+    assert recorded(replica) == {0, 1, 2, 3}
+
+
+def test_an_intent_file_that_goes_voids_the_sums_of_what_it_touched(
+    replica: replica_store.Replica,
+) -> None:
+    replica.grow(80 * MIB)
+    replica.sums.write_bytes(b"12345678" * 80)
+    block = bytearray(replica.intent("c1").read_bytes())
+    for region in (1, 3):
+        intents.set_dirty(block, region)
+    intents.clear_dirty(block, 3)  # equal again, and touched still
+    replica.intent("c1").write_bytes(block)
+    replica.remove_intents(["c2"])
+    assert recorded(replica) == set(range(80))
+    replica.remove_intents(["c1"])
+    assert recorded(replica) == set(range(16)) | set(range(32, 48)) | set(range(64, 80))
+
+
+def test_no_crash_leaves_a_sum_without_the_mark_that_voids_it(
+    replica: replica_store.Replica,
+) -> None:
+    block = bytearray(4096)
+    intents.set_dirty(block, 0)
+    for _ in crash_points(lambda: replica.remove_intents(["c1"])):
+        assert replica.intent("c1").exists() or not recorded(replica)
+        replica.intent("c1").write_bytes(block)
+        replica.sums.write_bytes(b"12345678" * 4)

@@ -157,7 +157,8 @@ def test_a_database_older_than_what_an_sds_reports_activates_nothing_and_says_so
         agent.leg(volume).generation = generation or agent.leg(volume).generation
         assert agent.leg(volume).device_id == device
     cluster.step()
-    cluster.map(volume)
+    with pytest.raises(errors.Conflict, match="older than what its SDSs hold"):
+        cluster.map(volume)
     cluster.steps(60)
     assert not cluster.sdcs[0].maps
     row = cluster.row(volume)

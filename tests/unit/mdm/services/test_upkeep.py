@@ -277,3 +277,21 @@ def test_a_volume_deleted_in_an_open_turn_is_let_go(cluster):
     cluster.steps(12)
     assert not cluster.turns.open_volumes()
     assert not any(agent.legs for agent in cluster.sds)
+
+
+def test_a_database_put_back_touches_nothing_before_every_copy_was_heard_of(cluster):
+    volume = cluster.mapped()
+    before = cluster.row(volume).generation
+    with cluster.ctx.uow.write("test") as tx:
+        tx.session.get_one(models.Volume, volume).unproved = True
+    cluster.restart()
+    cluster.sds[1].silent = True
+    cluster.sds[0].stop_servers()  # a turn is needed
+    cluster.steps(150)
+    assert cluster.row(volume).generation == before
+    assert cluster.row(volume).unproved
+    assert cluster.all_in_sync(volume)
+    cluster.sds[1].silent = False
+    cluster.until(lambda: not cluster.row(volume).unproved)
+    cluster.until(lambda: cluster.row(volume).generation > before)
+    cluster.until(lambda: not cluster.row(volume).turn_open)

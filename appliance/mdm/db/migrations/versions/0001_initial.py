@@ -17,6 +17,7 @@ def upgrade() -> None:
         sa.Column("term", sa.BigInteger(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("recovered_at", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_cluster")),
     )
     op.create_table(
@@ -124,6 +125,7 @@ def upgrade() -> None:
         sa.Column("rebuild_copies", sa.Integer(), nullable=False),
         sa.Column("rebuild_bandwidth", sa.BigInteger(), nullable=False),
         sa.Column("rebalance", sa.Boolean(), nullable=False),
+        sa.Column("policy", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(["domain_id"], ["domains.id"], name=op.f("fk_pools_domain_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_pools")),
@@ -173,6 +175,7 @@ def upgrade() -> None:
         sa.Column("turn_open", sa.Boolean(), nullable=False),
         sa.Column("lost_generation", sa.BigInteger(), nullable=False),
         sa.Column("stuck", sa.String(), nullable=False),
+        sa.Column("unproved", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(["pool_id"], ["pools.id"], name=op.f("fk_volumes_pool_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_volumes")),
@@ -266,6 +269,7 @@ def upgrade() -> None:
         sa.Column("port", sa.Integer(), nullable=False),
         sa.Column("socket", sa.String(), nullable=False),
         sa.Column("data_export", sa.String(), nullable=False),
+        sa.Column("sums_export", sa.String(), nullable=False),
         sa.Column("intents", sa.JSON(), nullable=False),
         sa.Column("synced", sa.JSON(), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
@@ -293,6 +297,28 @@ def upgrade() -> None:
             postgresql_where=sa.text("reserved_bytes > 0"),
         )
         batch_op.create_index(batch_op.f("ix_legs_revision"), ["revision"], unique=False)
+
+    op.create_table(
+        "scrubs",
+        sa.Column("volume_id", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("pass_id", sa.String(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("compared_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("skipped", sa.Integer(), nullable=False),
+        sa.Column("mismatches", sa.Integer(), nullable=False),
+        sa.Column("repaired", sa.Integer(), nullable=False),
+        sa.Column("told", sa.Integer(), nullable=False),
+        sa.Column("total_mismatches", sa.Integer(), nullable=False),
+        sa.Column("total_repaired", sa.Integer(), nullable=False),
+        sa.Column("detail", sa.String(), nullable=False),
+        sa.Column("started_at", sa.Double(), nullable=False),
+        sa.Column("finished_at", sa.Double(), nullable=True),
+        sa.ForeignKeyConstraint(["volume_id"], ["volumes.id"], name=op.f("fk_scrubs_volume_id")),
+        sa.PrimaryKeyConstraint("volume_id", name=op.f("pk_scrubs")),
+    )
+    with op.batch_alter_table("scrubs", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_scrubs_state"), ["state"], unique=False)
 
     op.create_table(
         "replicas",
@@ -347,6 +373,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_replicas_device_id"))
 
     op.drop_table("replicas")
+    with op.batch_alter_table("scrubs", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_scrubs_state"))
+
+    op.drop_table("scrubs")
     with op.batch_alter_table("legs", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_legs_revision"))
         batch_op.drop_index(
