@@ -249,6 +249,17 @@ class NetCluster:
             found[path.stem] = raw.decode("utf-8", errors="replace")
         return found
 
+    def keep_logs(self) -> Path:
+        """A copy of every log and of the MDM's database, which outlives the cluster."""
+        target = Path(tempfile.mkdtemp(prefix="basalt-chaos-found-"))
+        kept = list(self.directory.glob("*.log"))
+        with contextlib.suppress(OSError):
+            kept += self.hosts[MDM].path(self.device(MDM)).glob("mdm.db*")
+        for path in kept:
+            with contextlib.suppress(OSError):
+                shutil.copy2(path, target / path.name)
+        return target
+
     # --- inside ------------------------------------------------------------------------
 
     def _bring_up(self) -> None:
@@ -292,7 +303,7 @@ class NetCluster:
         folder = self.hosts[MDM].path(self.device(MDM))
         token = (folder / "admin.token").read_text(encoding="ascii").strip()
         base = f"http://{ADDRESSES[MDM]}:{_MDM_PORT}"
-        caller = client.Client([base], token, timeout_s=20.0, user_agent="chaos")
+        caller = client.Client([base], token, timeout_s=60.0, user_agent="chaos")
         try:
             return getattr(caller, method)(f"/api/v1{path}", *args, **more)
         finally:

@@ -26,7 +26,7 @@ _COLUMNS = 3
 _WORKERS = 4
 
 #: An operation that was not answered for so long, with everything well, never will be.
-STUCK_S = 60.0
+STUCK_S = 120.0
 
 
 def quiet(_line: str) -> None:
@@ -247,8 +247,8 @@ class Run:
         """At home where the agent has begun a new incarnation itself, else anew, anywhere."""
         found = cluster.wait(
             self._mapping_state,
-            lambda state: state in ("attached", "failed"),
-            "the mapping to be attached again, or failed",
+            lambda state: state in ("serves", "failed"),
+            "the mapping to serve again, or to be failed",
             STUCK_S,
         )
         if found == "failed" or self._chance.random() < 0.3:
@@ -257,13 +257,24 @@ class Run:
                 lambda: self._on.volume(self.name)["mappings"],
                 lambda left: left == [],
                 "the volume to be unmapped",
+                STUCK_S,
             )
             self.sdc = self._chance.choice(cluster.SDCS)
             self._on.map(self.name, self.sdc)
         self.use(self.sdc)
 
     def _mapping_state(self) -> str:
-        return "".join(m["state"] for m in self._on.volume(self.name)["mappings"])
+        """What the MDM says; ``serves`` if a client can really connect, for what the MDM heard
+        last may be from before the end."""
+        state = "".join(m["state"] for m in self._on.volume(self.name)["mappings"])
+        if state != "attached":
+            return state
+        self.use(self.sdc)
+        try:
+            workload.connect(self.path, limit_s=0.0).shutdown()
+        except workload.Ended:
+            return "attached"
+        return "serves"
 
     def _stop_workers(self, done: Round) -> None:
         """With everything healed each operation in flight is answered, or its mapping ended."""

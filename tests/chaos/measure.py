@@ -206,8 +206,8 @@ def client_killed(on: cluster.NetCluster, times: int) -> list[Row]:
     """Each time in mid-write; mapped again elsewhere, at home, or by its own agent."""
     run = deaths.ClientDeaths(on, random.Random(times))
     took: dict[str, list[float]] = {}
-    for _ in range(times):
-        how, seconds = run.once()
+    for number in range(times):
+        how, seconds = run.once(deaths.WAYS[number % len(deaths.WAYS)])
         took.setdefault(how, []).append(seconds)
     run.finish()
     return [
@@ -253,7 +253,11 @@ def main() -> int:
     rows = []
     for name in given.only.split(","):
         with cluster.NetCluster() as on:
-            found = MEASURES[name](on, given)
+            try:
+                found = MEASURES[name](on, given)
+            except BaseException:
+                print(f"{name}: logs in {on.keep_logs()}", flush=True)
+                raise
         print(table(found), flush=True)
         rows += found
     print("\n" + table(rows))

@@ -1,10 +1,11 @@
 """Rounds of faults on a cluster of real hosts: fixed seeds, and those a seed may not choose."""
 
+import random
 from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos import cluster, driver, fault, faults, shortages
+from tests.chaos import cluster, deaths, driver, fault, faults, shortages
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +81,14 @@ def _plugin(on: cluster.NetCluster) -> int:
 
 def _kernel_words(address: str) -> str:
     return "".join(f"{int(part):02X}" for part in reversed(address.split(".")))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_client_dies_in_mid_write_and_its_volume_is_mapped_again(
+    on: cluster.NetCluster,
+) -> None:
+    killed = deaths.ClientDeaths(on, random.Random(3))
+    seen = {killed.once(way)[0] for way in deaths.WAYS}
+    killed.finish()
+    assert len(seen) == 3
