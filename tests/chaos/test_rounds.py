@@ -7,6 +7,8 @@ import pytest
 
 from tests.chaos import cluster, deaths, driver, fault, faults, shortages
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def on() -> Iterator[cluster.NetCluster]:
