@@ -87,8 +87,10 @@ class NetCluster:
     def close(self) -> None:
         """Switch everything off and delete it."""
         self._api.shutdown()
-        for one in [*self.hosts.values(), self._switch]:
-            one.power_off()
+        for name in self.hosts:
+            with contextlib.suppress(RuntimeError, OSError):  # it is off already
+                self.power_off(name)
+        self._switch.power_off()
         self._groups.remove()
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -105,7 +107,11 @@ class NetCluster:
 
     def power_off(self, name: str) -> None:
         """Everything on the host ends; what it wrote reaches its disk."""
-        self.hosts[name].power_off()
+        one = self.hosts[name]
+        if name in SDCS:
+            one.signal_all(signal.SIGKILL)
+            _let_loops_go(one)
+        one.power_off()
 
     def power_cut(self, name: str) -> None:
         """As ``power_off``, but what no flush has saved is lost."""
@@ -357,6 +363,14 @@ def wait(ask: Callable[[], T], reached: Callable[[T], bool], what: str, limit_s:
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {limit_s:.0f} s in vain for {what}: {answer}")
         time.sleep(0.05)
+
+
+def _let_loops_go(one: host.Host) -> None:
+    """Loop devices are the machine's, not the host's: they go with whoever still uses them."""
+    for line in one.run(["losetup", "--noheadings", "--output", "NAME,BACK-FILE"]).splitlines():
+        device, _, file = line.partition(" ")
+        if file.strip().startswith("/run/sdc/"):
+            one.run(["losetup", "--detach", device])
 
 
 def _role(name: str) -> str:

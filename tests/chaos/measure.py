@@ -16,7 +16,7 @@ from typing import Any
 
 import nbd
 
-from tests.chaos import cluster, deaths, driver, network, workload
+from tests.chaos import cluster, cold_start, deaths, driver, network, workload
 
 MIB = 1 << 20
 _SIZE = 24 * MIB
@@ -221,6 +221,23 @@ def client_killed(on: cluster.NetCluster, times: int) -> list[Row]:
     ]
 
 
+def cold_started(on: cluster.NetCluster, times: int) -> list[Row]:
+    """Power of every host cut while files are written; ext4, then XFS."""
+    rows = []
+    for kind in ("ext4", "xfs"):
+        tried = cold_start.ColdStart(on, kind)
+        took = sorted(tried.once() for _ in range(times))
+        tried.finish()
+        rows.append(
+            Row(
+                f"power of every host cut while writing, {kind}, {times} times",
+                f"checked after {took[len(took) // 2]:.1f} s (longest {took[-1]:.1f} s); file "
+                "system clean, every fsynced file whole",
+            )
+        )
+    return rows
+
+
 def _pass(seconds: float) -> None:
     """Time that I/O shall have to go wrong in."""
     threading.Event().wait(seconds)
@@ -232,6 +249,7 @@ MEASURES: dict[str, Callable[[cluster.NetCluster, Any], list[Row]]] = {
     "host-gone": lambda on, given: host_gone(on, 1),
     "link-cut": lambda on, given: link_cut(on, given.seconds),
     "mdm-down": lambda on, given: mdm_down(on, given.seconds),
+    "cold-start": lambda on, given: cold_started(on, given.times),
     "client-killed": lambda on, given: client_killed(on, given.times),
 }
 
