@@ -29,7 +29,7 @@ def test_nothing_grows_while_volumes_and_servers_come_and_go(tmp_path: Path) -> 
     try:
         cluster.up()
         one = soak.Soak(cluster, "test")
-        pairs = one.run(15.0)
+        pairs = one.run(5.0)
         print(soak.table(pairs))
         assert soak.grown(pairs) == []
         assert one.volumes >= 6
