@@ -28,6 +28,9 @@ _WORKERS = 4
 #: An operation that was not answered for so long, with everything well, never will be.
 STUCK_S = 120.0
 
+#: Operations to see answered before the first fault and after the last.
+_PROGRESS = 50
+
 
 def quiet(_line: str) -> None:
     """Nobody wants to know."""
@@ -141,6 +144,7 @@ class Run:
 
     def _suffer(self, done: Round, seconds: float, makers: list[Maker] | None) -> None:
         """One or two faults at a time, each for a while, until the time is over; all healed."""
+        self._await_progress(done)
         ends_s = time.monotonic() + seconds
         open_faults: list[tuple[float, Fault]] = []
         left = list(makers) if makers is not None else None
@@ -168,6 +172,20 @@ class Run:
         finally:
             for _, fault in open_faults:
                 self._heal(fault)
+        self._await_progress(done)
+
+    def _await_progress(self, done: Round) -> None:
+        """With everything well I/O goes on, however slow the machine is. Raises Finding."""
+        wanted = self._tally.operations + _PROGRESS
+        deadline = time.monotonic() + STUCK_S
+        while self._tally.operations < wanted:
+            if time.monotonic() > deadline:
+                raise Finding(
+                    f"I/O does not go on in {STUCK_S:.0f} s, though everything is well: "
+                    f"{self._explain()}"
+                )
+            self._look_after_workers(done, [])
+            time.sleep(0.05)
 
     def _make(self, left: list[Maker] | None, going_on: list[Fault]) -> Fault | None:
         if left is not None:
@@ -309,8 +327,6 @@ class Run:
 
     def await_well(self, done: Round) -> None:
         """Healthy, and proved: a flush that every device answered, in the generation shown."""
-        for name in cluster.HOSTS:
-            self._on.start(name)
         deadline = time.monotonic() + 3 * STUCK_S
         while True:
             before = self._on.wait_healthy(self.name, max(1.0, deadline - time.monotonic()))
