@@ -3,10 +3,10 @@
 PYTHON := .venv/bin/python
 COVERAGE_DIR := $(CURDIR)/.coverage_data
 SOURCES := appliance nbd_plugin tests
-TESTED := tests/unit tests/contract tests/rules tests/model tests/integration
+TESTED := tests/unit tests/contract tests/rules tests/model tests/integration tests/chaos
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format lint unit check test bench demo demo-down clean
+.PHONY: help setup format lint unit check test bench chaos soak failures demo demo-down clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | sort -u | expand -t 14
@@ -38,12 +38,12 @@ clean:  ## Remove what the tools left, but not .venv
 # Block devices, mounts and packages are root's, so these targets call sudo where needed.
 ifneq ($(shell id -u),0)
 
-test bench demo demo-down:
+test bench chaos soak failures demo demo-down:
 	@command -v sudo >/dev/null || { \
 	    echo "make $@ mounts file systems and makes block devices, which needs root," \
 	        "and there is no sudo: run it as root" >&2; exit 1; }
 	@echo "make $@ needs root: calling sudo"
-	@sudo $(MAKE) --no-print-directory $@; result=$$?; \
+	@sudo $(MAKE) --no-print-directory $@ $(MAKEOVERRIDES); result=$$?; \
 	    sudo chown -R "$$(id -u):$$(id -g)" .; exit $$result
 
 else
@@ -60,6 +60,15 @@ test: lint  ## Everything, with branch coverage of all processes (root)
 
 bench: setup  ## Measure beside stock parts, on RAM (root)
 	$(PYTHON) -m tests.bench
+
+chaos: setup  ## Random faults for SECONDS=, or those of one SEED=; a line for each round (root)
+	$(PYTHON) -m tests.chaos --seconds $(or $(SECONDS),300) --seed "$(SEED)"
+
+soak: setup  ## Work and bounces for MINUTES=; nothing may grow (root)
+	$(PYTHON) -m tests.chaos.soak --minutes $(or $(MINUTES),60)
+
+failures: setup  ## How long I/O stands still when something fails (root)
+	$(PYTHON) -m tests.chaos.measure
 
 demo: setup  ## A mirrored volume that loses a server and keeps its bytes (root)
 	$(PYTHON) -m appliance.cli.demo up

@@ -5,9 +5,9 @@ set -eu
 cd "$(dirname "$0")/.."
 
 # nbdkit, libnbd and python3-libnbd: the data path. fuse3, util-linux, e2fsprogs, xfsprogs: block
-# devices and file systems. fio, qemu-utils: tests and the bench.
+# devices and file systems. fio, qemu-utils: tests and the bench. nftables: faults of networks.
 packages="nbdkit nbdkit-plugin-python libnbd-bin python3-libnbd python3-venv
-    fuse3 util-linux e2fsprogs xfsprogs kmod fio qemu-utils"
+    fuse3 util-linux e2fsprogs xfsprogs kmod fio qemu-utils nftables"
 
 missing=""
 for package in $packages; do

@@ -4,14 +4,10 @@ A finding ends it with exit code 1, the seed that repeats it, and the logs of ev
 """
 
 import argparse
-import contextlib
 import secrets
-import shutil
 import sys
-import tempfile
 import time
 import traceback
-from pathlib import Path
 
 from tests.chaos import cluster, driver
 
@@ -39,22 +35,12 @@ def main() -> int:
                 run.finish()
             except Exception:  # noqa: BLE001 - whatever it is, it is what was looked for
                 traceback.print_exc()
-                print(f"FOUND with --seed {seed}; logs in {_kept(on)}", flush=True)
+                print(f"FOUND with --seed {seed}; logs in {on.keep_logs()}", flush=True)
                 return 1
             if wanted.seed:
                 break
     print(f"{seeds} seeds, {rounds} rounds, no finding", flush=True)
     return 0
-
-
-def _kept(on: cluster.NetCluster) -> Path:
-    """A copy of everything but the disks, taken before the cluster is deleted."""
-    target = Path(tempfile.mkdtemp(prefix="basalt-chaos-found-"))
-    for path in sorted(on.directory.rglob("*")):
-        if path.is_file() and (path.suffix == ".log" or path.name.startswith("mdm.db")):
-            with contextlib.suppress(OSError):
-                shutil.copy2(path, target / path.name)
-    return target
 
 
 if __name__ == "__main__":

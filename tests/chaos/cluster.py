@@ -87,8 +87,10 @@ class NetCluster:
     def close(self) -> None:
         """Switch everything off and delete it."""
         self._api.shutdown()
-        for one in [*self.hosts.values(), self._switch]:
-            one.power_off()
+        for name in self.hosts:
+            with contextlib.suppress(RuntimeError, OSError):  # it is off already
+                self.power_off(name)
+        self._switch.power_off()
         self._groups.remove()
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -105,7 +107,11 @@ class NetCluster:
 
     def power_off(self, name: str) -> None:
         """Everything on the host ends; what it wrote reaches its disk."""
-        self.hosts[name].power_off()
+        one = self.hosts[name]
+        if name in SDCS:
+            one.signal_all(signal.SIGKILL)
+            _let_loops_go(one)
+        one.power_off()
 
     def power_cut(self, name: str) -> None:
         """As ``power_off``, but what no flush has saved is lost."""
@@ -249,6 +255,17 @@ class NetCluster:
             found[path.stem] = raw.decode("utf-8", errors="replace")
         return found
 
+    def keep_logs(self) -> Path:
+        """A copy of every log and of the MDM's database, which outlives the cluster."""
+        target = Path(tempfile.mkdtemp(prefix="basalt-chaos-found-"))
+        kept = list(self.directory.glob("*.log"))
+        with contextlib.suppress(OSError):
+            kept += self.hosts[MDM].path(self.device(MDM)).glob("mdm.db*")
+        for path in kept:
+            with contextlib.suppress(OSError):
+                shutil.copy2(path, target / path.name)
+        return target
+
     # --- inside ------------------------------------------------------------------------
 
     def _bring_up(self) -> None:
@@ -292,7 +309,7 @@ class NetCluster:
         folder = self.hosts[MDM].path(self.device(MDM))
         token = (folder / "admin.token").read_text(encoding="ascii").strip()
         base = f"http://{ADDRESSES[MDM]}:{_MDM_PORT}"
-        caller = client.Client([base], token, timeout_s=20.0, user_agent="chaos")
+        caller = client.Client([base], token, timeout_s=60.0, user_agent="chaos")
         try:
             return getattr(caller, method)(f"/api/v1{path}", *args, **more)
         finally:
@@ -346,6 +363,14 @@ def wait(ask: Callable[[], T], reached: Callable[[T], bool], what: str, limit_s:
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {limit_s:.0f} s in vain for {what}: {answer}")
         time.sleep(0.05)
+
+
+def _let_loops_go(one: host.Host) -> None:
+    """Loop devices are the machine's, not the host's: they go with whoever still uses them."""
+    for line in one.run(["losetup", "--noheadings", "--output", "NAME,BACK-FILE"]).splitlines():
+        device, _, file = line.partition(" ")
+        if file.strip().startswith("/run/sdc/"):
+            one.run(["losetup", "--detach", device])
 
 
 def _role(name: str) -> str:

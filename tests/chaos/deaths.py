@@ -7,6 +7,9 @@ from tests.chaos import cluster, driver, workload
 
 _UNITS = 24
 
+#: Ways to a new map.
+WAYS = ("by_its_agent", "elsewhere", "at_home")
+
 
 class ClientDeaths:
     """One volume that outlives its clients."""
@@ -16,8 +19,8 @@ class ClientDeaths:
         self._chance = chance
         self._run = driver.Run(on, f"deaths/{chance.random()}", _UNITS)
 
-    def once(self) -> tuple[str, float]:
-        """Kill it once; how it was mapped again, and the seconds until a read was answered.
+    def once(self, way: str) -> tuple[str, float]:
+        """Kill it once; what was done, and the seconds until a read was answered by a new map.
 
         Raises driver.Finding if the copies differ then, or a block is not what it may be.
         """
@@ -25,9 +28,8 @@ class ClientDeaths:
         run.begin()
         enough = run.operations + self._chance.randrange(50, 300)
         cluster.wait(lambda: run.operations, lambda done: done >= enough, "writes to go on")
-        how = self._chance.choice((self._by_its_agent, self._elsewhere, self._at_home))
         began = time.monotonic()
-        words = how()
+        words = getattr(self, f"_{way}")()
         handle = workload.connect(run.path)
         handle.pread(4096, 0)
         took_s = time.monotonic() - began

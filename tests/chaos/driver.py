@@ -26,7 +26,10 @@ _COLUMNS = 3
 _WORKERS = 4
 
 #: An operation that was not answered for so long, with everything well, never will be.
-STUCK_S = 60.0
+STUCK_S = 120.0
+
+#: Operations to see answered before the first fault and after the last.
+_PROGRESS = 50
 
 
 def quiet(_line: str) -> None:
@@ -141,6 +144,7 @@ class Run:
 
     def _suffer(self, done: Round, seconds: float, makers: list[Maker] | None) -> None:
         """One or two faults at a time, each for a while, until the time is over; all healed."""
+        self._await_progress(done)
         ends_s = time.monotonic() + seconds
         open_faults: list[tuple[float, Fault]] = []
         left = list(makers) if makers is not None else None
@@ -168,6 +172,20 @@ class Run:
         finally:
             for _, fault in open_faults:
                 self._heal(fault)
+        self._await_progress(done)
+
+    def _await_progress(self, done: Round) -> None:
+        """With everything well I/O goes on, however slow the machine is. Raises Finding."""
+        wanted = self._tally.operations + _PROGRESS
+        deadline = time.monotonic() + STUCK_S
+        while self._tally.operations < wanted:
+            if time.monotonic() > deadline:
+                raise Finding(
+                    f"I/O does not go on in {STUCK_S:.0f} s, though everything is well: "
+                    f"{self._explain()}"
+                )
+            self._look_after_workers(done, [])
+            time.sleep(0.05)
 
     def _make(self, left: list[Maker] | None, going_on: list[Fault]) -> Fault | None:
         if left is not None:
@@ -247,8 +265,8 @@ class Run:
         """At home where the agent has begun a new incarnation itself, else anew, anywhere."""
         found = cluster.wait(
             self._mapping_state,
-            lambda state: state in ("attached", "failed"),
-            "the mapping to be attached again, or failed",
+            lambda state: state in ("serves", "failed"),
+            "the mapping to serve again, or to be failed",
             STUCK_S,
         )
         if found == "failed" or self._chance.random() < 0.3:
@@ -257,13 +275,24 @@ class Run:
                 lambda: self._on.volume(self.name)["mappings"],
                 lambda left: left == [],
                 "the volume to be unmapped",
+                STUCK_S,
             )
             self.sdc = self._chance.choice(cluster.SDCS)
             self._on.map(self.name, self.sdc)
         self.use(self.sdc)
 
     def _mapping_state(self) -> str:
-        return "".join(m["state"] for m in self._on.volume(self.name)["mappings"])
+        """What the MDM says; ``serves`` if a client can really connect, for what the MDM heard
+        last may be from before the end."""
+        state = "".join(m["state"] for m in self._on.volume(self.name)["mappings"])
+        if state != "attached":
+            return state
+        self.use(self.sdc)
+        try:
+            workload.connect(self.path, limit_s=0.0).shutdown()
+        except workload.Ended:
+            return "attached"
+        return "serves"
 
     def _stop_workers(self, done: Round) -> None:
         """With everything healed each operation in flight is answered, or its mapping ended."""
@@ -298,8 +327,6 @@ class Run:
 
     def await_well(self, done: Round) -> None:
         """Healthy, and proved: a flush that every device answered, in the generation shown."""
-        for name in cluster.HOSTS:
-            self._on.start(name)
         deadline = time.monotonic() + 3 * STUCK_S
         while True:
             before = self._on.wait_healthy(self.name, max(1.0, deadline - time.monotonic()))

@@ -60,6 +60,17 @@ class Host:
             files=files, nice=nice,
         )  # fmt: skip
 
+    def run(self, argv: Sequence[str], limit_s: float = 120.0) -> str:
+        """Run a program on the host to its end; what it printed. Raises RuntimeError."""
+        done = subprocess.run(
+            ["nsenter", f"--target={self.pid}", "--mount", "--pid", "--net", "--uts", *argv],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            timeout=limit_s, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(argv)} on {self.name}: {done.stdout[-2000:]}")
+        return done.stdout
+
     def signal(self, name: str, number: int) -> bool:
         """Signal the process ``name``; false if it does not run."""
         return bool(self._ask(do="signal", name=name, number=int(number)))

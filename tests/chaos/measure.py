@@ -16,7 +16,7 @@ from typing import Any
 
 import nbd
 
-from tests.chaos import cluster, deaths, driver, network, workload
+from tests.chaos import cluster, cold_start, deaths, driver, network, workload
 
 MIB = 1 << 20
 _SIZE = 24 * MIB
@@ -206,8 +206,8 @@ def client_killed(on: cluster.NetCluster, times: int) -> list[Row]:
     """Each time in mid-write; mapped again elsewhere, at home, or by its own agent."""
     run = deaths.ClientDeaths(on, random.Random(times))
     took: dict[str, list[float]] = {}
-    for _ in range(times):
-        how, seconds = run.once()
+    for number in range(times):
+        how, seconds = run.once(deaths.WAYS[number % len(deaths.WAYS)])
         took.setdefault(how, []).append(seconds)
     run.finish()
     return [
@@ -221,6 +221,23 @@ def client_killed(on: cluster.NetCluster, times: int) -> list[Row]:
     ]
 
 
+def cold_started(on: cluster.NetCluster, times: int) -> list[Row]:
+    """Power of every host cut while files are written; ext4, then XFS."""
+    rows = []
+    for kind in ("ext4", "xfs"):
+        tried = cold_start.ColdStart(on, kind)
+        took = sorted(tried.once() for _ in range(times))
+        tried.finish()
+        rows.append(
+            Row(
+                f"power of every host cut while writing, {kind}, {times} times",
+                f"checked after {took[len(took) // 2]:.1f} s (longest {took[-1]:.1f} s); file "
+                "system clean, every fsynced file whole",
+            )
+        )
+    return rows
+
+
 def _pass(seconds: float) -> None:
     """Time that I/O shall have to go wrong in."""
     threading.Event().wait(seconds)
@@ -232,6 +249,7 @@ MEASURES: dict[str, Callable[[cluster.NetCluster, Any], list[Row]]] = {
     "host-gone": lambda on, given: host_gone(on, 1),
     "link-cut": lambda on, given: link_cut(on, given.seconds),
     "mdm-down": lambda on, given: mdm_down(on, given.seconds),
+    "cold-start": lambda on, given: cold_started(on, given.times),
     "client-killed": lambda on, given: client_killed(on, given.times),
 }
 
@@ -253,7 +271,11 @@ def main() -> int:
     rows = []
     for name in given.only.split(","):
         with cluster.NetCluster() as on:
-            found = MEASURES[name](on, given)
+            try:
+                found = MEASURES[name](on, given)
+            except BaseException:
+                print(f"{name}: logs in {on.keep_logs()}", flush=True)
+                raise
         print(table(found), flush=True)
         rows += found
     print("\n" + table(rows))

@@ -1,10 +1,13 @@
 """Rounds of faults on a cluster of real hosts: fixed seeds, and those a seed may not choose."""
 
+import random
 from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos import cluster, driver, fault, faults, shortages
+from tests.chaos import cluster, deaths, driver, fault, faults
+
+pytestmark = pytest.mark.alone
 
 
 @pytest.fixture(scope="module")
@@ -21,13 +24,13 @@ def _round(
     print(done.line())
     run.finish()
     assert done.faults
-    assert done.operations > 100
+    assert done.operations >= 100
     return done
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("seed", ["one", "two"])
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", ["two"])
 def test_a_seeded_round_of_faults_leaves_every_block_right_and_the_copies_equal(
     on: cluster.NetCluster, seed: str
 ) -> None:
@@ -35,30 +38,19 @@ def test_a_seeded_round_of_faults_leaves_every_block_right_and_the_copies_equal(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_two_power_cuts_one_after_the_other_lose_nothing(on: cluster.NetCluster) -> None:
-    """The first one's copies are equal again, and saved, before the second one's are needed."""
-    done = _round(on, "cuts", 0, [faults.reboot_sds])
-    assert done.remaps == 0
-    done = _round(on, "cuts again", 0, [faults.reboot_sds])
+@pytest.mark.timeout(600)
+def test_power_cuts_of_single_servers_lose_nothing(on: cluster.NetCluster) -> None:
+    done = _round(on, "cuts", 0, [faults.reboot_sds, faults.reboot_sds])
     assert done.remaps == 0
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_power_of_every_host_is_cut_and_nothing_flushed_is_lost(
     on: cluster.NetCluster,
 ) -> None:
     done = _round(on, "everything", 0, [faults.kill_everything])
     assert done.remaps >= 1
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_a_host_without_descriptors_and_a_locked_database_harm_nothing(
-    on: cluster.NetCluster,
-) -> None:
-    _round(on, "few", 0, [shortages.few_descriptors, shortages.lock_database])
 
 
 @pytest.mark.timeout(60)
@@ -80,3 +72,14 @@ def _plugin(on: cluster.NetCluster) -> int:
 
 def _kernel_words(address: str) -> str:
     return "".join(f"{int(part):02X}" for part in reversed(address.split(".")))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_client_dies_in_mid_write_and_its_volume_is_mapped_again(
+    on: cluster.NetCluster,
+) -> None:
+    killed = deaths.ClientDeaths(on, random.Random(3))
+    seen = {killed.once(way)[0] for way in deaths.WAYS}
+    killed.finish()
+    assert len(seen) == 3

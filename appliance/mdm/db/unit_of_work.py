@@ -102,6 +102,7 @@ class UnitOfWork:
         try:
             with self._write_sessions() as session:
                 tx = Tx(session, self._clock.wall(), actor)
+                session.connection()  # begins: who gets into the block holds the write lock
                 yield tx
                 _record(tx)
                 session.commit()

@@ -49,7 +49,10 @@ class TurnRounds:
             self._consider(batch[start : start + _BATCH])
 
     def _consider(self, volume_ids: list[str]) -> None:
-        with self._turns.true_if_kept(volume_ids), self._ctx.uow.write("mdm") as tx:
+        touched: list[str] = []
+        with self._turns.true_if_kept(touched), self._ctx.uow.write("mdm") as tx:
+            # Not before: where the transaction did not even begin, what is in memory is true.
+            touched.extend(volume_ids)
             self._upkeep.consider_all(tx, volume_ids)
 
     def _swept(self) -> set[str]:

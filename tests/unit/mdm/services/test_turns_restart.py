@@ -1,5 +1,7 @@
 """An MDM that restarts: an open turn begins anew, a volume without one is left alone (R4)."""
 
+import sqlite3
+
 from appliance.domain import model
 
 EFFECTIVE_S = model.PULSE_S + model.PULSE_MARGIN_S
@@ -87,3 +89,19 @@ def test_an_agent_not_heard_yet_after_a_restart_is_not_dropped(cluster):
     cluster.sds[1].silent = False
     cluster.steps(5)
     assert cluster.row(volume).generation == 2
+
+
+def test_a_database_that_is_busy_for_a_while_puts_a_turn_off_and_does_not_undo_it(cluster):
+    """Else an MDM with much to do begins every open turn anew, and has more to do."""
+    volume = cluster.mapped()
+    cluster.sds[1].sealing = False
+    cluster.sds[0].stop_servers()
+    cluster.until(lambda: cluster.sds[0].leg(volume).generation == 3)
+    assert cluster.row(volume).turn_open
+    other = sqlite3.connect(cluster.folder / "mdm.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    cluster.rounds.run_once()
+    other.close()
+    cluster.sds[1].sealing = True
+    cluster.until(lambda: not cluster.row(volume).turn_open)
+    assert cluster.row(volume).generation == 3
