@@ -5,9 +5,11 @@ set -eu
 cd "$(dirname "$0")/.."
 
 # nbdkit, libnbd and python3-libnbd: the data path. fuse3, util-linux, e2fsprogs, xfsprogs: block
-# devices and file systems. fio, qemu-utils: tests and the bench.
+# devices and file systems. fio, qemu-utils: tests and the bench. prometheus: promtool, which
+# checks the rules in monitoring/. chromium: the tests of MGMT's pages.
 packages="nbdkit nbdkit-plugin-python libnbd-bin python3-libnbd python3-venv
-    fuse3 util-linux e2fsprogs xfsprogs kmod fio qemu-utils"
+    fuse3 util-linux e2fsprogs xfsprogs kmod fio qemu-utils
+    prometheus chromium chromium-driver fonts-dejavu-core"
 
 missing=""
 for package in $packages; do

@@ -31,7 +31,16 @@ QUIET = (
     f"{_API}/agents/sds/{{ident}}/heartbeat",
     f"{_API}/agents/sdc/{{ident}}/heartbeat",
     "/health",
+    "/health/components",
+    "/health/metrics",
     "/metrics",
+    "/metrics/cluster",
+    "/discovery/topology",
+    f"{_API}/status",
+    f"{_API}/statistics",
+    f"GET {_API}/events",
+    f"GET {_API}/volumes",
+    f"GET {_API}/volumes/{{ref}}",
 )
 
 _Taken = errors.AlreadyExists
@@ -206,6 +215,9 @@ def _cluster(of: cluster.Cluster) -> list[Route]:
         Route("DELETE", f"{_API}/jobs/{{ref}}", of.on_cancel_job, "cancelJob",
               "Stop a job that moves replicas", "jobs", response=shapes.Job, status=202,
               raises=(errors.Conflict,)),
+        Route("GET", f"{_API}/statistics", of.on_statistics, "listStatistics",
+              "What clients count of each mapping", obs,
+              response=shapes.page_of(shapes.Statistics)),
         Route("GET", f"{_API}/events", of.on_events, "listEvents", "List events",
               "events", query=bodies.EventPage, response=shapes.page_of(shapes.Event)),
         Route("GET", f"{_API}/backups", of.on_backups, "listBackups", "List backups", "backups",

@@ -76,6 +76,7 @@ class Sds(TypedDict):
     hosts: list[str]
     control_port: int
     last_seen_s: float | None
+    clock_skew_s: float | None
     devices: list[Device]
     version: str
     created_at: float
@@ -90,6 +91,7 @@ class Sdc(TypedDict):
     hosts: list[str]
     control_port: int
     last_seen_s: float | None
+    clock_skew_s: float | None
     volumes: list[str]
     version: str
     created_at: float
@@ -171,6 +173,37 @@ class Recovery(TypedDict):
     keep: list[str]
     bring_back: list[str]
     explanation: str
+
+
+class IoStats(TypedDict):
+    """``latency`` are counts per bucket, see domain.latency; ``seconds`` their sums."""
+
+    reads: int
+    writes: int
+    flushes: int
+    trims: int
+    read_bytes: int
+    write_bytes: int
+    errors: int
+    in_flight: int
+    waiting_s: float
+    latency: dict[str, list[int]]
+    seconds: dict[str, float]
+    degraded_s: float
+    turns: int
+
+
+class Statistics(TypedDict):
+    """Counters of one mapping since its ``incarnation`` began; ``waiting``: what I/O waits for."""
+
+    mapping_id: str
+    volume_id: str
+    volume: str
+    sdc: str
+    incarnation: str
+    at: float
+    waiting: str
+    stats: IoStats
 
 
 class Job(TypedDict):
@@ -304,6 +337,10 @@ class HealthMetrics(TypedDict):
     volumes: dict[str, int]
     jobs_running: int
     database_bytes: int
+    disk_free_bytes: int
+    disk_total_bytes: int
+    newest_backup_at: float | None
+    created_at: float
     events: int
 
 
@@ -324,8 +361,13 @@ class TopologySds(TypedDict):
     id: str
     name: str
     health: str
+    reason: str
+    state: str
     hosts: list[str]
     control_port: int
+    version: str
+    last_seen_s: float | None
+    clock_skew_s: float | None
     devices: list[Device]
 
 

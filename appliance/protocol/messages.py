@@ -101,7 +101,8 @@ class LegReport:
 @dataclass(frozen=True, slots=True)
 class SdsHeartbeat:
     """``session`` is new at each start of the agent, ``sequence`` grows within it: a report that
-    was held up on its way is not taken for news. ``revision``: orders up to there are known.
+    was held up on its way is not taken for news. ``clock`` is the agent's wall clock, looked at
+    for its skew only. ``revision``: orders up to there are known.
 
     ``full`` says that ``legs`` has every leg there is; otherwise only those that changed.
     """
@@ -114,6 +115,7 @@ class SdsHeartbeat:
     legs: tuple[LegReport, ...] = ()
     version: str = ""
     sequence: int = 0
+    clock: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +207,12 @@ class SdsOrders:
 
 @dataclass(frozen=True, slots=True)
 class IoStats:
-    """Counters since the incarnation began."""
+    """Counters since the incarnation began.
+
+    ``latency`` (counts in the buckets of ``domain.latency``) and ``seconds`` (their sums) are by
+    read, write, flush and trim. ``degraded_s``: time with one good copy of some column;
+    ``turns``: new generations taken into use.
+    """
 
     reads: int = 0
     writes: int = 0
@@ -216,6 +223,10 @@ class IoStats:
     errors: int = 0
     in_flight: int = 0
     waiting_s: float = 0.0
+    latency: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    degraded_s: float = 0.0
+    turns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +278,7 @@ class MappingReport:
 
 @dataclass(frozen=True, slots=True)
 class SdcHeartbeat:
-    """``session`` and ``sequence`` as in an SDS's heartbeat."""
+    """``session``, ``sequence`` and ``clock`` as in an SDS's heartbeat."""
 
     session: str
     boot_id: str
@@ -275,6 +286,7 @@ class SdcHeartbeat:
     mappings: tuple[MappingReport, ...] = ()
     version: str = ""
     sequence: int = 0
+    clock: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from appliance.mdm.services import (
     overview,
     prometheus,
     readiness,
+    statistics_views,
     topology,
     withdrawal,
 )
@@ -63,6 +64,9 @@ class Cluster:
 
     def on_events(self, req: falcon.Request, resp: falcon.Response) -> None:
         resp.media = events.list_page(self._ctx, body.query(req, bodies.EventPage))
+
+    def on_statistics(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        resp.media = statistics_views.read(self._ctx)
 
     def on_backups(self, _req: falcon.Request, resp: falcon.Response) -> None:
         resp.media = {"items": backup.list_all(self._ctx), "next": None}

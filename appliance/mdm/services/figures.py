@@ -1,6 +1,7 @@
 """Numbers about the whole cluster, read once, for status, health and metrics alike."""
 
 import collections
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from appliance.domain import health
 from appliance.mdm import shapes
 from appliance.mdm.db import engine, models, unit_of_work
 from appliance.mdm.services import (
+    backup,
     capacity,
     cluster,
     context,
@@ -46,11 +48,16 @@ class Figures:
     jobs_running: int
     events: int
     database_bytes: int
+    disk_free_bytes: int
+    disk_total_bytes: int
+    newest_backup_at: float | None
+    created_at: float
     uptime_s: float
 
 
 def read(ctx: context.Context) -> Figures:
     """Blocks for one read transaction."""
+    disk = shutil.disk_usage(ctx.config.data_dir)
     with ctx.uow.read() as tx:
         row = tx.session.get_one(models.Cluster, 1)
         states = volume_views.states(ctx, tx)
@@ -72,6 +79,10 @@ def read(ctx: context.Context) -> Figures:
             jobs_running=jobs.count_running(tx),
             events=events.count(tx),
             database_bytes=database_bytes(ctx.database_url),
+            disk_free_bytes=disk.free,
+            disk_total_bytes=disk.total,
+            newest_backup_at=backup.newest_at(ctx),
+            created_at=row.created_at,
             uptime_s=round(ctx.clock.monotonic() - ctx.started, 3),
         )
 
@@ -118,6 +129,10 @@ def health_metrics(found: Figures) -> shapes.HealthMetrics:
         "volumes": found.volumes,
         "jobs_running": found.jobs_running,
         "database_bytes": found.database_bytes,
+        "disk_free_bytes": found.disk_free_bytes,
+        "disk_total_bytes": found.disk_total_bytes,
+        "newest_backup_at": found.newest_backup_at,
+        "created_at": found.created_at,
         "events": found.events,
     }
 

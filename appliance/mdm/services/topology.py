@@ -54,8 +54,13 @@ def _fault_sets(servers: list[shapes.Sds]) -> list[shapes.TopologyFaultSet]:
                 "id": one["id"],
                 "name": one["name"],
                 "health": one["health"],
+                "reason": one["reason"],
+                "state": one["state"],
                 "hosts": one["hosts"],
                 "control_port": one["control_port"],
+                "version": one["version"],
+                "last_seen_s": one["last_seen_s"],
+                "clock_skew_s": one["clock_skew_s"],
                 "devices": one["devices"],
             }
         )

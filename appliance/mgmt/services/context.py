@@ -1,0 +1,27 @@
+"""What pages and resources need. Made once, by ``mgmt.app``, and handed to all."""
+
+from dataclasses import dataclass
+
+from appliance.common import clock
+from appliance.mgmt import config
+from appliance.mgmt.alerts import watch
+from appliance.mgmt.db import database
+from appliance.mgmt.delivery import queue
+from appliance.mgmt.services import forecast, history, mdm, sessions, view
+from appliance.rest import checks
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    config: config.Config
+    clock: clock.Clock
+    db: database.Database
+    mdm: mdm.Mdm
+    view: view.View
+    history: history.History
+    sessions: sessions.Sessions
+    samples: forecast.Samples
+    watch: watch.Watch
+    queue: queue.Queue
+    checks: checks.Checks
+    started: float
