@@ -18,9 +18,9 @@ from appliance.mdm.resources import (
     tokens,
     volumes,
 )
-from appliance.mdm.services import context, recovery
+from appliance.mdm.services import context, peers, recovery
 from appliance.protocol import messages
-from appliance.rest import openapi
+from appliance.rest import metrics, openapi
 
 Route = openapi.Route
 
@@ -50,10 +50,12 @@ def table(
     ctx: context.Context,
     heartbeats: agents.Heartbeats,
     held_recovery: recovery.Recovery,
+    asked: peers.Peers,
+    times: metrics.RequestTimes,
     address: Callable[[], tuple[str, int]],
 ) -> list[Route]:
     """All routes. ``address``: host and port this MDM is reached at, once it is."""
-    whole = cluster.Cluster(ctx, address)
+    whole = cluster.Cluster(ctx, asked, times, address)
     routes = [
         *_noun(domains.Domains(ctx), "domains", "Domain", shapes.Domain, bodies.DomainChange,
                bodies.NewDomain, (_Taken,)),
@@ -199,7 +201,7 @@ def _mappings(resource: mappings.Mappings) -> list[Route]:
 
 def _cluster(of: cluster.Cluster) -> list[Route]:
     api, obs = "cluster", "observability"
-    metrics = "text/plain"
+    plain = "text/plain"
     return [
         Route("GET", "/", of.on_root, "root", "What answers here", api, response=shapes.Root),
         Route("GET", f"{_API}/cluster", of.on_cluster, "getCluster", "The cluster's identity", api,
@@ -217,7 +219,7 @@ def _cluster(of: cluster.Cluster) -> list[Route]:
               raises=(errors.Conflict,)),
         Route("GET", f"{_API}/statistics", of.on_statistics, "listStatistics",
               "What clients count of each mapping", obs,
-              response=shapes.page_of(shapes.Statistics)),
+              response=shapes.StatisticsList),
         Route("GET", f"{_API}/events", of.on_events, "listEvents", "List events",
               "events", query=bodies.EventPage, response=shapes.page_of(shapes.Event)),
         Route("GET", f"{_API}/backups", of.on_backups, "listBackups", "List backups", "backups",
@@ -237,7 +239,7 @@ def _cluster(of: cluster.Cluster) -> list[Route]:
         Route("GET", "/metrics/cluster", of.on_cluster_metrics, "clusterMetrics",
               "The cluster's numbers", obs, response=shapes.ClusterMetrics),
         Route("GET", "/metrics", of.on_prometheus, "prometheus", "The same for Prometheus", obs,
-              response=str, content_type=metrics),
+              response=str, content_type=plain),
     ]  # fmt: skip
 
 

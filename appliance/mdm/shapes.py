@@ -206,6 +206,14 @@ class Statistics(TypedDict):
     stats: IoStats
 
 
+class StatisticsList(TypedDict):
+    """``device_sync_s``: seconds a small durable write took, by device id."""
+
+    items: list[Statistics]
+    next: str | None
+    device_sync_s: dict[str, float]
+
+
 class Job(TypedDict):
     """``rate_bytes_s``: lately; ``left_s``: what is left at that rate, null if nobody can say."""
 
@@ -319,6 +327,8 @@ class Health(TypedDict):
 
 
 class Component(TypedDict):
+    """``breaker``: closed, open or half-open, of calls from the MDM to its control port."""
+
     address: str
     component_id: str
     component_type: str
@@ -327,10 +337,25 @@ class Component(TypedDict):
     data_port: int
     state: str
     reason: str
+    breaker: str
+    check_count: int
+    heal_attempts: int
+    calls: int
+    failed_calls: int
+    refused_calls: int
+    p50_s: float
+    p95_s: float
+    p99_s: float
 
 
 class HealthMetrics(TypedDict):
+    """``check_count``, ``heal_attempts`` and ``failed_calls`` are of the agents' control ports."""
+
     health_summary: str
+    overall_status: str
+    check_count: int
+    heal_attempts: int
+    failed_calls: int
     uptime_s: float
     roles: dict[str, RoleCount]
     devices: dict[str, int]

@@ -1,7 +1,11 @@
 """The process ``basalt-mgmt``: options, configuration, and MGMT until a signal ends it."""
 
 import argparse
+import errno
+import logging
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +13,11 @@ from appliance.common import config as configs
 from appliance.common import daemon, errors, log
 from appliance.mgmt import app, config
 from appliance.protocol import status
+
+logger = logging.getLogger(__name__)
+
+#: How often a taken port is tried again.
+_AGAIN_S = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,18 +37,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(settings: config.Config) -> int:
     log.setup("mgmt", settings.log_level)
     stop = daemon.stop_event_on_signals()
-    try:
-        mgmt = app.Mgmt(settings)
-    except OSError as exc:
-        raise errors.Unavailable(
-            why=f"cannot start: {exc}; if the port {settings.port} is taken, end what has it "
-            "(ss -ltnp names it) or set another port"
-        ) from exc
+    mgmt = _started(settings, stop)
+    if mgmt is None:
+        return 0
     try:
         daemon.run_until(stop, mgmt.loop)
     finally:
         mgmt.close()
     return 0
+
+
+def _started(settings: config.Config, stop: threading.Event) -> app.Mgmt | None:
+    """Waits, saying so, while another program has the port; None if told to stop meanwhile."""
+    told = False
+    while not stop.is_set():
+        try:
+            return app.Mgmt(settings)
+        except OSError as exc:
+            if exc.errno != errno.EADDRINUSE:
+                raise errors.Unavailable(why=f"cannot start: {exc}") from exc
+            if not told:
+                logger.warning(
+                    "port_taken port=%d hint=end what has it (ss -ltnp names it), or set another "
+                    "port; trying again until then",
+                    settings.port,
+                )
+            told = True
+        time.sleep(_AGAIN_S)  # not stop.wait, as in daemon.run_until
+    return None
 
 
 def _parser() -> argparse.ArgumentParser:

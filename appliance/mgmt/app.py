@@ -28,7 +28,7 @@ from appliance.mgmt.services import (
     view,
 )
 from appliance.rest import app as rest_app
-from appliance.rest import checks, openapi, server
+from appliance.rest import checks, metrics, openapi, server
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +82,7 @@ class Mgmt:
             ),
             queue=queued,
             checks=looked,
+            times=metrics.RequestTimes(),
             started=clock.monotonic(),
         )
         asking = poller.Poller(source, seen, past, clock)
@@ -123,6 +124,7 @@ class Mgmt:
         entries = [*routes.pages(site), *routes.resources(ctx)]
         application = rest_app.create(
             extra=[
+                ctx.times,
                 headers.Headers(settings.behind_tls),
                 problems.Problems(renderer),
                 guard.Guard(ctx.sessions, routes.needed(entries)),

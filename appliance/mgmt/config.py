@@ -32,7 +32,7 @@ class Config:
     mdm_token_file: Path = Path("/var/lib/basalt/mdm/admin.token")
 
     #: How often the MDM is asked. Where an answer takes long, it is asked less often.
-    poll_s: float = 1.0
+    poll_s: float = 0.5
 
     #: Longest wait for one answer of the MDM.
     mdm_timeout_s: float = 5.0

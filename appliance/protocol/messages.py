@@ -39,7 +39,8 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class DeviceReport:
-    """``state``: ok, failed, missing or refused, with the reason for a person."""
+    """``state``: ok, failed, missing or refused, with the reason for a person. ``sync_s``: how
+    long a small durable write took; a statistic, no news."""
 
     device_id: str
     state: str
@@ -47,6 +48,7 @@ class DeviceReport:
     capacity_bytes: int = 0
     free_bytes: int = 0
     cache_id: str = ""
+    sync_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,5 @@
-"""The client's control port: health and poke (``agent.control``), and the range locks a copy needs
-(R8).
+"""The client's control port: health, metrics and poke (``agent.control``), and the range locks a
+copy needs (R8).
 
 A lock needs the lock token of the incarnation, which the MDM gives to this agent and to the
 copying SDS only.
@@ -14,7 +14,7 @@ import falcon
 from appliance.agent import control
 from appliance.protocol import messages
 from appliance.rest import body
-from appliance.sdc import agent, mappings
+from appliance.sdc import agent, mappings, metrics
 
 
 class Locks:
@@ -51,7 +51,10 @@ def create(
         reasons = [f"mapping {each.mapping_id}: {each.error}" for each in reports if each.error]
         return any(each.state == "failed" for each in reports), reasons
 
-    application = control.create(held_agent, look, wake, quiet=("/locks", "/locks/{ident}"))
+    def told() -> bytes:
+        return metrics.render(held.named_reports(), not held_agent.trouble)
+
+    application = control.create(held_agent, look, told, wake, quiet=("/locks", "/locks/{ident}"))
     application.add_route("/locks", Locks(held))
     application.add_route("/locks/{ident}", Lock(held))
     return application

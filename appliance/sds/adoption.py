@@ -17,6 +17,7 @@ from appliance.sds import allocation
 LABEL = "basalt.json"
 VOLUMES = "volumes"
 BALLAST = "ballast"
+PROBE = "probe"
 
 #: What mkfs leaves in a new file system; anything else makes a directory "not empty".
 _IGNORED = frozenset({"lost+found"})
@@ -85,7 +86,8 @@ def give_back(path: Path, label: Label) -> None:
         raise errors.InUse(kind="device", key=path, why=f"it holds {', '.join(held[:5])}")
     if volumes.is_dir():
         volumes.rmdir()
-    (path / BALLAST).unlink(missing_ok=True)
+    for own in (BALLAST, PROBE):
+        (path / own).unlink(missing_ok=True)
     (path / LABEL).unlink()
     durable.sync_dir(path)
 

@@ -37,6 +37,7 @@ class RunningMgmt:
         self.folder = folder
         self._clock = clock
         self._settings = {"poll_s": 0.1, "mdm_timeout_s": 2.0, "threads": 8, **settings}
+        self.mdm_token_file = token_file
         self._mdm = {"mdm": (mdm_url,), "mdm_token_file": token_file}
         self.start()
 

@@ -17,6 +17,7 @@ from appliance.mdm.services import (
     context,
     events,
     jobs,
+    peers,
     reach,
     volume_views,
 )
@@ -120,9 +121,16 @@ def database_bytes(url: str) -> int:
     return sum(file.stat().st_size for file in files if file.exists())
 
 
-def health_metrics(found: Figures) -> shapes.HealthMetrics:
+def health_metrics(found: Figures, asked: list[peers.Peer]) -> shapes.HealthMetrics:
+    """``asked``: the agents, as their control ports answered."""
+    reports = [report for peer in asked if peer.check for report in peer.check.report()]
+    word = summary(found).value
     return {
-        "health_summary": summary(found).value,
+        "health_summary": word,
+        "overall_status": word,
+        "check_count": sum(report["check_count"] for report in reports),
+        "heal_attempts": sum(report["heal_attempts"] for report in reports),
+        "failed_calls": sum(peer.breaker.figures().failed_calls for peer in asked),
         "uptime_s": found.uptime_s,
         "roles": found.roles,
         "devices": found.devices,

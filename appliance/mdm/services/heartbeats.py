@@ -68,6 +68,7 @@ class Heartbeats:
         """Take an SDS's report; its orders since the revision it knows."""
         self._ctx.liveness.seen("sds", sds_id, self._ctx.clock.monotonic())
         self._ctx.statistics.clock(sds_id, beat.clock, self._ctx.clock.wall())
+        beat = replace(beat, devices=self._ctx.statistics.devices(sds_id, beat.devices))
         heard = True
         if self._sds_has_news(sds_id, beat):
             heard = self._write(f"sds:{sds_id}", lambda tx: self._apply_sds(tx, sds_id, beat))

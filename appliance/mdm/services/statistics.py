@@ -2,6 +2,7 @@
 service, read by ``/api/v1/statistics`` and the metrics. Thread-safe."""
 
 import threading
+from dataclasses import replace
 
 from appliance.protocol import messages
 
@@ -13,6 +14,7 @@ class Statistics:
         self._lock = threading.Lock()
         self._by_sdc: dict[str, tuple[float, tuple[messages.MappingReport, ...]]] = {}
         self._skew: dict[str, float] = {}
+        self._sync: dict[str, dict[str, float]] = {}
 
     def heard(self, sdc_id: str, now: float, reports: tuple[messages.MappingReport, ...]) -> None:
         """All mappings of a client, as it told at wall time ``now``."""
@@ -31,11 +33,25 @@ class Statistics:
             found = self._skew.get(ident)
         return None if found is None else round(found, 3)
 
+    def devices(
+        self, sds_id: str, reports: tuple[messages.DeviceReport, ...]
+    ) -> tuple[messages.DeviceReport, ...]:
+        """Keep what is statistics in ``reports``, and return them without it."""
+        with self._lock:
+            self._sync[sds_id] = {one.device_id: one.sync_s for one in reports}
+        return tuple(replace(one, sync_s=0.0) for one in reports)
+
+    def sync_s(self) -> dict[str, float]:
+        """How long a small durable write took on each device, by id."""
+        with self._lock:
+            return {key: value for one in self._sync.values() for key, value in one.items()}
+
     def forget(self, ident: str) -> None:
         """The agent was removed."""
         with self._lock:
             self._by_sdc.pop(ident, None)
             self._skew.pop(ident, None)
+            self._sync.pop(ident, None)
 
     def newest(self) -> dict[str, tuple[float, messages.PluginStatus]]:
         """By mapping id: when it was told, and what."""

@@ -37,4 +37,4 @@ def read(ctx: context.Context) -> dict[str, Any]:
                     "stats": codec.to_json(plugin.stats),
                 }
             )
-    return {"items": items, "next": None}
+    return {"items": items, "next": None, "device_sync_s": ctx.statistics.sync_s()}

@@ -170,10 +170,10 @@ def counts(db: database.Database) -> dict[str, dict[str, int]]:
     with db.read() as tx:
         by_status = dict.fromkeys(STATUSES, 0)
         query = select(alert.status, func.count()).group_by(alert.status)
-        by_status.update(tx.session.execute(query).tuples().all())
+        by_status.update(tx.session.execute(query).all())
         by_severity = dict.fromkeys(catalog.SEVERITIES, 0)
         open_ = select(alert.severity, func.count()).where(alert.status.in_((ACTIVE, ACKNOWLEDGED)))
-        by_severity.update(tx.session.execute(open_.group_by(alert.severity)).tuples().all())
+        by_severity.update(tx.session.execute(open_.group_by(alert.severity)).all())
     return {"by_status": by_status, "by_severity": by_severity}
 
 

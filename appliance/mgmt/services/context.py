@@ -8,7 +8,7 @@ from appliance.mgmt.alerts import watch
 from appliance.mgmt.db import database
 from appliance.mgmt.delivery import queue
 from appliance.mgmt.services import forecast, history, mdm, sessions, view
-from appliance.rest import checks
+from appliance.rest import checks, metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,4 +24,5 @@ class Context:
     watch: watch.Watch
     queue: queue.Queue
     checks: checks.Checks
+    times: metrics.RequestTimes
     started: float

@@ -69,12 +69,14 @@ class Poller:
                 details[one["id"]] = self._mdm.get(f"/api/v1/volumes/{one['id']}")
             except errors.NotFound:
                 continue  # deleted meanwhile
+        told = self._mdm.get("/api/v1/statistics")
         return view.Snapshot(
             at=self._clock.wall(),
             status=status,
             topology=topology,
             volumes=volumes,
-            statistics=self._mdm.get("/api/v1/statistics")["items"],
+            statistics=told["items"],
+            sync_s=told["device_sync_s"],
             details=details,
             figures=self._mdm.get("/health/metrics"),
             mismatches=self._mismatches(),

@@ -16,6 +16,7 @@ def render(ctx: context.Context) -> bytes:
     collected = registry.CollectorRegistry()
     prometheus_client.ProcessCollector(registry=collected)
     collected.register(_Own(ctx))
+    collected.register(ctx.times)
     return prometheus_client.generate_latest(collected)
 
 
@@ -39,4 +40,4 @@ class _Own(registry.Collector):
             alerts.add_metric([status], count)
         yield alerts
         yield from metrics.breakers([ctx.mdm.breaker])
-        yield from metrics.checks_of(ctx.checks)
+        yield from metrics.checks_of([ctx.checks])

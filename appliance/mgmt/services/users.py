@@ -141,7 +141,7 @@ def names(db: database.Database) -> dict[str, str]:
     """Every user's name by id."""
     with db.read() as tx:
         rows = tx.session.execute(select(models.User.id, models.User.name))
-        return dict(rows.tuples().all())
+        return dict(rows.all())
 
 
 def _row(name: str, role: str, password: str) -> models.User:

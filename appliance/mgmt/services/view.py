@@ -25,6 +25,7 @@ class Snapshot:
     details: dict[str, Object]
     figures: Object
     mismatches: list[Object] = field(default_factory=list)
+    sync_s: dict[str, float] = field(default_factory=dict)
     by_id: dict[str, Object] = field(default_factory=dict)
 
     @property
@@ -47,7 +48,11 @@ class Snapshot:
 
     @property
     def devices(self) -> list[Object]:
-        return [device for one in self.sds for device in one["devices"]]
+        return [
+            device | {"sync_s": self.sync_s.get(device["id"])}
+            for one in self.sds
+            for device in one["devices"]
+        ]
 
     @property
     def jobs(self) -> list[Object]:
