@@ -64,8 +64,8 @@ class Volumes(base.Pages):
             wanted = {"sdc": form.need("sdc"), "read_only": form.ticked("read_only")}
             if form.text("backend"):
                 wanted["backend"] = form.text("backend")
-            self.mdm(req).post("volumes", ref, "mappings", body=wanted)
-            return f"It is being mapped to {wanted['sdc']}; its device shows here in a moment."
+            made = self.mdm(req).post("volumes", ref, "mappings", body=wanted)
+            return f"It is being mapped to {made['sdc']}; its device shows here in a moment."
 
         self.act(req, f"/volumes/{client.quote(ref)}", body)
 

@@ -22,7 +22,7 @@ def make(
     """``loop`` is the one that polls, known later than this."""
     return [
         checks.Check(
-            "mdm", lambda: _mdm(source, seen), lambda: _again(source), "read the MDM's token again"
+            "mdm", lambda: _mdm(seen), lambda: _again(source), "read the MDM's token again"
         ),
         checks.Check("database", lambda: _database(db), db.reopen, "reopen the database"),
         checks.Check("delivery", lambda: _delivery(queued)),
@@ -30,13 +30,12 @@ def make(
     ]
 
 
-def _mdm(source: mdm.Mdm, seen: view.View) -> checks.Finding:
+def _mdm(seen: view.View) -> checks.Finding:
     why = seen.problem
     if not why:
         return Health.HEALTHY, ""
-    # A breaker that is open means that nobody answers: no token helps with that.
-    word = Health.UNHEALTHY if source.breaker.state == "closed" else Health.DEGRADED
-    return word, why
+    # While nobody answers MGMT works on with what it knows, and no other token helps.
+    return (Health.UNHEALTHY if seen.locked_out else Health.DEGRADED), why
 
 
 def _again(source: mdm.Mdm) -> None:

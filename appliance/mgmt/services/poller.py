@@ -46,7 +46,7 @@ class Poller:
         except errors.BasaltError as exc:
             if self._view.problem != str(exc):
                 logger.warning("mdm_not_heard code=%s why=%s", exc.code, exc)
-            self._view.failed(str(exc))
+            self._view.failed(exc)
             return False
         if self._view.problem:
             logger.info("mdm_heard cluster=%s", snapshot.status["cluster"])

@@ -8,6 +8,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
+from appliance.common import errors
+
 Object = dict[str, Any]
 
 
@@ -67,6 +69,7 @@ class View:
         self._lock = threading.Lock()
         self._current: Snapshot | None = None
         self._problem = "the MDM was not asked yet"
+        self._code = ""
 
     @property
     def current(self) -> Snapshot | None:
@@ -80,10 +83,16 @@ class View:
         with self._lock:
             return self._problem
 
+    @property
+    def locked_out(self) -> bool:
+        """Whether the MDM answered, but does not know MGMT's token."""
+        with self._lock:
+            return self._code == errors.Unauthenticated.code
+
     def renewed(self, snapshot: Snapshot) -> None:
         with self._lock:
-            self._current, self._problem = snapshot, ""
+            self._current, self._problem, self._code = snapshot, "", ""
 
-    def failed(self, why: str) -> None:
+    def failed(self, error: errors.BasaltError) -> None:
         with self._lock:
-            self._problem = why
+            self._problem, self._code = str(error), error.code

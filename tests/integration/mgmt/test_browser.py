@@ -43,19 +43,21 @@ def driver():
 
 def login(driver, cluster):
     driver.get(f"{cluster.mgmt_url}/")
+    if driver.find_elements(By.CSS_SELECTOR, ".verdict"):
+        return  # by an earlier test
     driver.find_element(By.NAME, "name").send_keys("admin")
     driver.find_element(By.NAME, "password").send_keys(cluster.mgmt_password, Keys.ENTER)
     until(driver, ".verdict", "")
 
 
 def until(driver, css, words, limit_s=30.0):
-    """The first element of ``css`` that has ``words``; how long it took."""
+    """The first element of ``css`` that has ``words``."""
     began = time.monotonic()
     while True:
         for element in driver.find_elements(By.CSS_SELECTOR, css):
             try:
                 if words in element.text:
-                    return element, time.monotonic() - began
+                    return element
             except StaleElementReferenceException:
                 continue
         seen = [e.text for e in driver.find_elements(By.CSS_SELECTOR, "main")]
@@ -86,11 +88,10 @@ def test_a_person_sees_a_server_die_and_come_back(driver, cluster):
     driver.get(f"{cluster.mgmt_url}/health")
     until(driver, ".verdict .word", "Healthy")
     cluster.kill_sds(2)
-    _, took_s = until(driver, ".verdict.degraded .sentence", "2 of 3 SDSs answer")
-    assert took_s < 5, f"the page turned amber after {took_s:.1f} s"
+    until(driver, ".verdict.degraded .sentence", "2 of 3 SDSs answer", limit_s=5)
     until(driver, ".alert", "Storage server sds2 is down")
     shot(driver, "degraded")
-    until(driver, ".alert.error button", "Acknowledge")[0].click()
+    until(driver, ".alert.error button", "Acknowledge").click()
     until(driver, ".note.done", "Acknowledged")
     until(driver, ".alert.error", "acknowledged")
     _write(cluster, "music")
@@ -136,7 +137,7 @@ def _see_the_bar_move(driver):
 
 @pytest.mark.parametrize("look", ["light", "dark", "phone"])
 def test_no_page_has_a_serious_fault_of_accessibility(driver, cluster, look):
-    login(driver, cluster) if look == "light" else None
+    login(driver, cluster)
     chromium.dark(driver, look == "dark")
     chromium.size(driver, chromium.PHONE if look == "phone" else chromium.DESK)
     found = []
