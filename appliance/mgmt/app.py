@@ -46,6 +46,7 @@ class Mgmt:
 
     def __init__(self, settings: config.Config, clock: clocks.Clock | None = None) -> None:
         self._settings = settings
+        self.port = 0
         self._clock = clock or clocks.SystemClock()
         with contextlib.ExitStack() as cleanup:
             self._start(cleanup)
@@ -84,6 +85,7 @@ class Mgmt:
             checks=looked,
             times=metrics.RequestTimes(),
             started=clock.monotonic(),
+            port=lambda: self.port,
         )
         asking = poller.Poller(source, seen, past, clock)
         self._loops(cleanup, asking)

@@ -9,9 +9,8 @@ import falcon
 
 from appliance.mgmt.pages import base
 
-#: Events in one exported file at most, and read from the MDM to be searched.
+#: Events in one exported file at most.
 _EXPORTED = 10_000
-_READ = 2000
 
 
 class Activity(base.Pages):
@@ -24,8 +23,8 @@ class Activity(base.Pages):
 
     def on_events(self, req: falcon.Request, resp: falcon.Response) -> None:
         subject, kind = base.parameter(req, "subject"), base.parameter(req, "kind")
-        found = self._newest(subject, kind, _READ)
-        page = base.paged(found, req)
+        after = base.parameter(req, "after")
+        page = self._page(subject, kind, int(after) if after.isdecimal() else 0, base.PAGE_SIZE)
         self.show(req, resp, "events.html", subject=subject, kind=kind, **page)
 
     def on_csv(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -43,20 +42,26 @@ class Activity(base.Pages):
 
     def _wanted(self, req: falcon.Request) -> list[dict[str, Any]]:
         subject, kind = base.parameter(req, "subject"), base.parameter(req, "kind")
-        return self._newest(subject, kind, _EXPORTED)
+        return self._newest(subject, kind)
 
-    def _newest(self, subject: str, kind: str, limit: int) -> list[dict[str, Any]]:
-        """The newest first. The MDM counts from the oldest on, so the end is sought from there."""
+    def _newest(self, subject: str, kind: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
-        after: int | None = None
-        while True:
-            page = self.ctx.mdm.get(
-                "/api/v1/events", subject=subject or None, kind=kind or None, after=after
-            )
-            found = (found + page["items"])[-limit:]
+        after = 0
+        while len(found) < _EXPORTED:
+            page = self._page(subject, kind, after, min(1000, _EXPORTED - len(found)))
+            found += page["items"]
             if page["next"] is None:
-                return found[::-1]
+                break
             after = int(page["next"])
+        return found
+
+    def _page(self, subject: str, kind: str, before: int, limit: int) -> dict[str, Any]:
+        """``limit`` events older than number ``before`` (0: all), newest first."""
+        wanted = {"subject": subject or None, "kind": kind or None, "before": before or None}
+        page: dict[str, Any] = self.ctx.mdm.get(
+            "/api/v1/events", order="desc", limit=limit, **wanted
+        )
+        return page
 
 
 def _cell(value: Any) -> Any:

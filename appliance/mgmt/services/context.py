@@ -1,5 +1,6 @@
 """What pages and resources need. Made once, by ``mgmt.app``, and handed to all."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from appliance.common import clock
@@ -13,6 +14,8 @@ from appliance.rest import checks, metrics
 
 @dataclass(frozen=True, slots=True)
 class Context:
+    """``port`` is the one served at, once it is."""
+
     config: config.Config
     clock: clock.Clock
     db: database.Database
@@ -26,3 +29,4 @@ class Context:
     checks: checks.Checks
     times: metrics.RequestTimes
     started: float
+    port: Callable[[], int]

@@ -102,7 +102,7 @@ def _mgmt(ctx: context.Context) -> dict[str, Any]:
         "component_id": "mgmt",
         "component_type": "mgmt",
         "name": "mgmt",
-        "control_port": ctx.config.port,
+        "control_port": ctx.port(),
         "data_port": 0,
         "state": word.value,
         "reason": "; ".join(f"{part['part']}: {part['reason']}" for part in own),

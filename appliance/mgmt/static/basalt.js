@@ -52,13 +52,17 @@
     return { stroke: colour.ink, grid: { stroke: colour.grid, width: 1 }, ticks: { stroke: colour.grid } };
   }
 
+  function clock(u, times) {
+    return times.map(function (t) { return new Date(t * 1000).toLocaleTimeString([], { hour12: false }); });
+  }
+
   function draw(box, name, history) {
     var colour = colours();
     return new uPlot({
       width: box.clientWidth, height: 180,
       scales: { y: { range: function (u, min, max) { return [0, max > 0 ? max * 1.1 : 1]; } } },
-      axes: [axis(colour), axis(colour)],
-      series: [{}].concat(CHARTS[name].map(function (line, index) {
+      axes: [Object.assign(axis(colour), { values: clock, space: 80 }), axis(colour)],
+      series: [{ label: "at", value: function (u, t) { return t === null ? "–" : clock(u, [t])[0]; } }].concat(CHARTS[name].map(function (line, index) {
         return {
           label: line[0], stroke: colour.lines[index], width: 2, spanGaps: false,
           dash: [[], [8, 4], [2, 3]][index],
