@@ -1,4 +1,4 @@
-"""An agent's control port: health and metrics for anybody, and the MDM's hint to ask for orders now.
+"""An agent's control port: health and metrics for anybody, the MDM's hint to ask for orders.
 
 A poke carries nothing and orders nothing, so it needs no token; see protocol.messages.
 """

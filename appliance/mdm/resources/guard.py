@@ -25,6 +25,7 @@ _HEARTBEAT = {
 
 _VOLUMES = "/api/v1/volumes"
 _SECRETS = "/api/v1/tokens"
+_RECOVERY = "/api/v1/volumes/{ref}/recovery"
 
 #: What agents may read.
 _COMMON = {"/", "/api/v1/cluster", "/api/v1/openapi.json"}
@@ -76,6 +77,8 @@ def role_needed(method: str, template: str) -> str:
         return tokens.ADMINISTRATOR
     if method in ("GET", "HEAD", "OPTIONS"):
         return tokens.PEOPLE[0]
+    if template == _RECOVERY:
+        return tokens.ADMINISTRATOR  # it may give acknowledged writes up
     return tokens.CONFIGURE if template.startswith(_VOLUMES) else tokens.ADMINISTRATOR
 
 

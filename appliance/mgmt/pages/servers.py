@@ -22,7 +22,29 @@ class Servers(base.Pages):
         one = self.ctx.mdm.get(f"/api/v1/sds/{client.quote(ref)}")
         current = self.ctx.view.current
         pools = current.pools if current else []
-        self.show(req, resp, "server.html", one=one, pools=pools)
+        paths = current.paths if current else frozenset()
+        self.show(req, resp, "server.html", one=one, pools=pools, offered=paths)
+
+    def on_maintenance(self, req: falcon.Request, _resp: falcon.Response, ref: str) -> None:
+        """Short work on its host: nothing is copied away, and it catches up afterwards."""
+        self._order(req, ref, "maintenance", "It is in maintenance.")
+
+    def on_evacuation(self, req: falcon.Request, _resp: falcon.Response, ref: str) -> None:
+        """All it holds is copied elsewhere first."""
+        self._order(req, ref, "evacuation", "What it holds is being moved elsewhere; see the jobs.")
+
+    def _order(self, req: falcon.Request, ref: str, what: str, done: str) -> None:
+        form = forms.read(req)
+
+        def body() -> str:
+            if form.text("end"):
+                self.mdm(req).delete("sds", ref, what)
+                return "It is used again."
+            form.confirm(self.ctx.mdm.get(f"/api/v1/sds/{client.quote(ref)}")["name"])
+            self.mdm(req).post("sds", ref, what, body={})
+            return done
+
+        self.act(req, f"/servers/{client.quote(ref)}", body)
 
     def on_client(self, req: falcon.Request, resp: falcon.Response, ref: str) -> None:
         one = self.ctx.mdm.get(f"/api/v1/sdcs/{client.quote(ref)}")

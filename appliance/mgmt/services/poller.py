@@ -35,6 +35,7 @@ class Poller:
         self._clock = clock
         self._not_before = 0.0
         self._event = 0
+        self._paths: frozenset[str] = frozenset()
 
     def run_once(self) -> bool:
         """Ask, unless it is too early; whether a new snapshot was taken."""
@@ -77,11 +78,18 @@ class Poller:
             volumes=volumes,
             statistics=told["items"],
             sync_s=told["device_sync_s"],
+            paths=self._known_paths(),
             details=details,
             figures=self._mdm.get("/health/metrics"),
             mismatches=self._mismatches(),
             by_id={one["id"]: one for one in volumes},
         )
+
+    def _known_paths(self) -> frozenset[str]:
+        """Read again after the MDM was away: another release may have come back."""
+        if self._view.problem or not self._paths:
+            self._paths = frozenset(self._mdm.get("/api/v1/openapi.json")["paths"])
+        return self._paths
 
     def _mismatches(self) -> list[dict[str, Any]]:
         """Events of the kind that were not seen before. After a start all that are kept are

@@ -17,7 +17,8 @@ Object = dict[str, Any]
 class Snapshot:
     """JSON objects of the MDM. ``at`` is MGMT's wall time. ``details`` are volumes that are not
     healthy, with their replicas, by id. ``figures`` is the MDM's /health/metrics,
-    ``mismatches`` are events of scrubs that were not seen before."""
+    ``mismatches`` are events of scrubs that were not seen before. ``paths`` is what this
+    release of the MDM can be asked for."""
 
     at: float
     status: Object
@@ -28,6 +29,7 @@ class Snapshot:
     figures: Object
     mismatches: list[Object] = field(default_factory=list)
     sync_s: dict[str, float] = field(default_factory=dict)
+    paths: frozenset[str] = frozenset()
     by_id: dict[str, Object] = field(default_factory=dict)
 
     @property
