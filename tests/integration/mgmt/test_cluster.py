@@ -109,7 +109,7 @@ def test_the_25_checks(cluster, browser):
     thick = local_cluster.wait(
         lambda: cluster.cli("volume", "show", "thick"), lambda v: v["state"] == "ready", "thick"
     )
-    check("a thick volume", thick["used_bytes"] >= 0 and not thick["thin"])
+    check("a thick volume", thick["state"] == "ready" and not thick["thin"])
     api.post(f"/api/v1/volumes/{thin['id']}/mappings", {"sdc": "sdc1", "backend": "none"})
     mapping = mapped(cluster, "thin")
     check("map", mapping["state"] == "attached")
@@ -150,7 +150,10 @@ def test_the_25_checks(cluster, browser):
     check("unmap", cluster.cli("volume", "show", "thin")["mappings"] == [])
     for name in ("thin", "thick"):
         cluster.cli("volume", "delete", name)
-    check("clean-up of volumes", cluster.cli("volume", "list") == [])
+    left = local_cluster.wait(
+        lambda: cluster.cli("volume", "list"), lambda items: items == [], "no volume to be left"
+    )
+    check("clean-up of volumes", left == [])
     cluster.cli("sdc", "remove", "sdc2", "--yes")
     check("clean-up of clients", len(cluster.cli("sdc", "list")) == 1 and second["id"])
     assert check.failed == []
