@@ -217,7 +217,7 @@ _NOUNS = (
     ("devices", "GET POST", "GET DELETE", _A),
     ("volumes", "GET POST", "GET PATCH DELETE", _C),
     ("volumes/{ref}/mappings", "GET POST", "GET DELETE", _C),
-    ("jobs", "GET", "GET", _A),
+    ("jobs", "GET", "GET DELETE", _A),
     ("events", "GET", "", _A),
     ("statistics", "GET", "", _A),
     ("status", "GET", "", _A),

@@ -123,8 +123,9 @@ class Site:
         self.sql("DELETE FROM jobs WHERE id = 'j'")
         self.sql(
             "INSERT INTO jobs (id, kind, subject_kind, subject_id, subject_name, state, done_bytes,"
-            " total_bytes, detail, request_id, started_at, updated_at) VALUES"
-            " ('j', 'resync', 'volume', ?, 'music', ?, ?, ?, '', '-', 1, 1)",
+            " total_bytes, moved_bytes, rate, rate_at, rate_bytes, detail, request_id, started_at,"
+            " updated_at) VALUES"
+            " ('j', 'resync', 'volume', ?, 'music', ?, ?, ?, 0, 0, 0, 0, '', '-', 1, 1)",
             self.volume["id"], state, done, total,
         )  # fmt: skip
 
