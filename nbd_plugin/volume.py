@@ -40,12 +40,14 @@ class Volume:
         self._read_only = read_only
         self._changed = changed
         self._clock = clock or clocks.SystemClock()
-        self._mapping = mapping.Mapping(incarnation, changed, self._clock, self._enter, self._lost)
+        self.counters = Counters()
+        self._mapping = mapping.Mapping(
+            incarnation, self._news, self._clock, self._enter, self._lost
+        )
         self._marks: marks.Marks | None = None
         self._gate = gate.Gate()
         self._copies = copy_locks.CopyLocks(self._gate)
         self._pulse = pulse.Pulse(self._clock, self._mapping.look_again)
-        self.counters = Counters()
         self._stopping = threading.Event()
 
     def start(self) -> None:
@@ -229,6 +231,14 @@ class Volume:
             now = self._clock.monotonic()
             waits_since = waits_since or now
             self._mapping.wait_for_better(epoch, waits_since, now, why, must)
+
+    def _news(self) -> None:
+        """The mapping's state changed: count what its map means, and have the agent told."""
+        used = self._mapping.map
+        if used is not None and self._mapping.epoch is not None:
+            degraded = any(not replica.readable for column in used.columns for replica in column)
+            self.counters.map_in_use(used.generation, degraded)
+        self._changed()
 
     def _enter(self, epoch: Epoch) -> None:
         """Make ``epoch`` fit for use: connected, with a pulse, and with what is marked known."""

@@ -6,8 +6,10 @@ cd "$(dirname "$0")/.."
 
 # nbdkit, libnbd and python3-libnbd: the data path. fuse3, util-linux, e2fsprogs, xfsprogs: block
 # devices and file systems. fio, qemu-utils: tests and the bench. nftables: faults of networks.
+# prometheus: promtool, which checks the rules in monitoring/. chromium: the tests of MGMT's pages.
 packages="nbdkit nbdkit-plugin-python libnbd-bin python3-libnbd python3-venv
-    fuse3 util-linux e2fsprogs xfsprogs kmod fio qemu-utils nftables"
+    fuse3 util-linux e2fsprogs xfsprogs kmod fio qemu-utils nftables
+    prometheus chromium chromium-driver fonts-dejavu-core"
 
 missing=""
 for package in $packages; do

@@ -1,4 +1,4 @@
-"""An agent's control port: health for anybody, and the MDM's hint to ask for orders now.
+"""An agent's control port: health and metrics for anybody, the MDM's hint to ask for orders.
 
 A poke carries nothing and orders nothing, so it needs no token; see protocol.messages.
 """
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import falcon
+import prometheus_client
 
 from appliance.agent import talk
 from appliance.rest import app as rest_app
@@ -35,6 +36,16 @@ class Health:
         }
 
 
+class Metrics:
+    def __init__(self, told: Callable[[], bytes]) -> None:
+        self._told = told
+
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        """GET /metrics, as Prometheus reads them."""
+        resp.content_type = prometheus_client.CONTENT_TYPE_LATEST
+        resp.data = self._told()
+
+
 class Poke:
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
@@ -46,11 +57,16 @@ class Poke:
 
 
 def create(
-    held: talk.Talk, look: Look, wake: Callable[[], None], quiet: Iterable[str] = ()
+    held: talk.Talk,
+    look: Look,
+    told: Callable[[], bytes],
+    wake: Callable[[], None],
+    quiet: Iterable[str] = (),
 ) -> falcon.App[Any, Any]:
-    """The application to serve at the control port; a role adds its own routes, ``quiet`` ones
-    are not logged."""
-    application = rest_app.create(quiet=("/health", "/poke", *quiet))
+    """The application to serve at the control port; ``told`` are its metrics. A role adds its own
+    routes, ``quiet`` ones are not logged."""
+    application = rest_app.create(quiet=("/health", "/metrics", "/poke", *quiet))
     application.add_route("/health", Health(held, look))
+    application.add_route("/metrics", Metrics(told))
     application.add_route("/poke", Poke(wake))
     return application

@@ -18,6 +18,9 @@ from appliance.rest import client
 
 logger = logging.getLogger(__name__)
 
+#: How often it registers again, without an answer to a heartbeat in between.
+HEAL_LIMIT = 5
+
 T = TypeVar("T", messages.SdsOrders, messages.SdcOrders)
 
 
@@ -38,6 +41,7 @@ class Talk(abc.ABC):
         self._client: client.Client | None = None
         self._unannounced = ""
         self.trouble = "not registered yet"
+        self.heal_attempts = 0
         self.control_port = settings.control_port
 
     @property
@@ -56,10 +60,26 @@ class Talk(abc.ABC):
             if self.trouble != str(exc):
                 logger.warning("no_orders code=%s why=%s", exc.code, exc)
             self.trouble = str(exc)
+            self._heal(exc)
             return
         if self.trouble:
+            self.heal_attempts = 0
             logger.info("orders_again term=%d", self._store.term)
         self.trouble = ""
+
+    def _heal(self, error: errors.BasaltError) -> None:
+        """Register again when the MDM does not know the secret any more, a few times."""
+        if not isinstance(error, errors.Unauthenticated) or self._client is None:
+            return
+        if self.heal_attempts > HEAL_LIMIT:
+            return
+        self.heal_attempts += 1
+        if self.heal_attempts > HEAL_LIMIT:
+            logger.error("secret_lost attempts=%d hint=start this agent anew", HEAL_LIMIT)
+            return
+        logger.warning("registering_again try=%d of=%d", self.heal_attempts, HEAL_LIMIT)
+        self._client.close()
+        self._client = None
 
     def close(self) -> None:
         if self._client is not None:

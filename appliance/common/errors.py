@@ -56,6 +56,13 @@ class Forbidden(RequestError):
     template = "this token may not do that: {why}"
 
 
+class TooMany(RequestError):
+    """Asked too often; nothing was looked at."""
+
+    code = "too_many"
+    template = "too many {what}; wait {wait_s} s and try again"
+
+
 class NotFound(RequestError):
     code = "not_found"
     template = "there is no {kind} '{key}'"

@@ -26,17 +26,19 @@ from appliance.mdm.services import (
     context,
     heartbeats,
     liveness,
+    peers,
     poker,
     policies,
     reach,
     recovery,
     relocation,
+    statistics,
     tokens,
     turns,
     upkeep,
 )
 from appliance.rest import app as rest_app
-from appliance.rest import openapi, server
+from appliance.rest import metrics, openapi, server
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +84,7 @@ class Mdm:
             clock=self._clock,
             uow=uow,
             liveness=alive,
+            statistics=statistics.Statistics(),
             database_url=url,
             started=self._clock.monotonic(),
             tokens_changed=authenticator.reload,
@@ -102,11 +105,16 @@ class Mdm:
         self.loop = daemon.Loop("turns", turn_rounds.INTERVAL_S, rounds.run_once)
         moving = relocation_rounds.loop(relocation.Relocation(ctx, open_turns, care))
         pacing = policy_rounds.loop(pace)
-        for loop in (self.loop, moving, pacing, pruning.loop(ctx), scrubs.loop(ctx)):
+        asked = peers.Peers(ctx)
+        cleanup.callback(asked.close)
+        times = metrics.RequestTimes()
+        looking = daemon.Loop("peers", peers.INTERVAL_S, asked.run_once)
+        for loop in (self.loop, moving, pacing, pruning.loop(ctx), scrubs.loop(ctx), looking):
             loop.start()
             cleanup.callback(loop.stop)
-        application = rest_app.create(extra=[guard.Guard(authenticator)], quiet=routes.QUIET)
-        openapi.register(application, routes.table(ctx, beats, held_recovery, self._address))
+        application = rest_app.create(extra=[times, guard.Guard(authenticator)], quiet=routes.QUIET)
+        table = routes.table(ctx, beats, held_recovery, asked, times, self._address)
+        openapi.register(application, table)
         self.port = 0
         served = server.serve(application, settings.host, settings.port, settings.threads)
         cleanup.callback(served.close)

@@ -219,7 +219,7 @@ class NewMapping(body.Body):
 
 class NewToken(body.Body):
     name: Name
-    role: Literal["administrator", "join"]
+    role: Literal["monitor", "configure", "administrator", "join"]
 
 
 class NewBackup(body.Body):

@@ -19,9 +19,9 @@ from appliance.mdm.resources import (
     tokens,
     volumes,
 )
-from appliance.mdm.services import context, recovery
+from appliance.mdm.services import context, peers, recovery
 from appliance.protocol import messages
-from appliance.rest import openapi
+from appliance.rest import metrics, openapi
 
 Route = openapi.Route
 
@@ -32,7 +32,16 @@ QUIET = (
     f"{_API}/agents/sds/{{ident}}/heartbeat",
     f"{_API}/agents/sdc/{{ident}}/heartbeat",
     "/health",
+    "/health/components",
+    "/health/metrics",
     "/metrics",
+    "/metrics/cluster",
+    "/discovery/topology",
+    f"{_API}/status",
+    f"{_API}/statistics",
+    f"GET {_API}/events",
+    f"GET {_API}/volumes",
+    f"GET {_API}/volumes/{{ref}}",
 )
 
 _Taken = errors.AlreadyExists
@@ -42,10 +51,12 @@ def table(
     ctx: context.Context,
     heartbeats: agents.Heartbeats,
     held_recovery: recovery.Recovery,
+    asked: peers.Peers,
+    times: metrics.RequestTimes,
     address: Callable[[], tuple[str, int]],
 ) -> list[Route]:
     """All routes. ``address``: host and port this MDM is reached at, once it is."""
-    whole = cluster.Cluster(ctx, address)
+    whole = cluster.Cluster(ctx, asked, times, address)
     routes = [
         *_noun(domains.Domains(ctx), "domains", "Domain", shapes.Domain, bodies.DomainChange,
                bodies.NewDomain, (_Taken,)),
@@ -203,7 +214,7 @@ def _scrubs(resource: scrubs.Scrubs) -> list[Route]:
 
 def _cluster(of: cluster.Cluster) -> list[Route]:
     api, obs = "cluster", "observability"
-    metrics = "text/plain"
+    plain = "text/plain"
     return [
         Route("GET", "/", of.on_root, "root", "What answers here", api, response=shapes.Root),
         Route("GET", f"{_API}/cluster", of.on_cluster, "getCluster", "The cluster's identity", api,
@@ -219,6 +230,9 @@ def _cluster(of: cluster.Cluster) -> list[Route]:
         Route("DELETE", f"{_API}/jobs/{{ref}}", of.on_cancel_job, "cancelJob",
               "Stop a job that moves replicas", "jobs", response=shapes.Job, status=202,
               raises=(errors.Conflict,)),
+        Route("GET", f"{_API}/statistics", of.on_statistics, "listStatistics",
+              "What clients count of each mapping", obs,
+              response=shapes.StatisticsList),
         Route("GET", f"{_API}/events", of.on_events, "listEvents", "List events",
               "events", query=bodies.EventPage, response=shapes.page_of(shapes.Event)),
         Route("GET", f"{_API}/backups", of.on_backups, "listBackups", "List backups", "backups",
@@ -238,7 +252,7 @@ def _cluster(of: cluster.Cluster) -> list[Route]:
         Route("GET", "/metrics/cluster", of.on_cluster_metrics, "clusterMetrics",
               "The cluster's numbers", obs, response=shapes.ClusterMetrics),
         Route("GET", "/metrics", of.on_prometheus, "prometheus", "The same for Prometheus", obs,
-              response=str, content_type=metrics),
+              response=str, content_type=plain),
     ]  # fmt: skip
 
 

@@ -84,6 +84,7 @@ class Sds(TypedDict):
     hosts: list[str]
     control_port: int
     last_seen_s: float | None
+    clock_skew_s: float | None
     devices: list[Device]
     version: str
     created_at: float
@@ -98,6 +99,7 @@ class Sdc(TypedDict):
     hosts: list[str]
     control_port: int
     last_seen_s: float | None
+    clock_skew_s: float | None
     volumes: list[str]
     version: str
     created_at: float
@@ -202,6 +204,45 @@ class Recovery(TypedDict):
     keep: list[str]
     bring_back: list[str]
     explanation: str
+
+
+class IoStats(TypedDict):
+    """``latency`` are counts per bucket, see domain.latency; ``seconds`` their sums."""
+
+    reads: int
+    writes: int
+    flushes: int
+    trims: int
+    read_bytes: int
+    write_bytes: int
+    errors: int
+    in_flight: int
+    waiting_s: float
+    latency: dict[str, list[int]]
+    seconds: dict[str, float]
+    degraded_s: float
+    turns: int
+
+
+class Statistics(TypedDict):
+    """Counters of one mapping since its ``incarnation`` began; ``waiting``: what I/O waits for."""
+
+    mapping_id: str
+    volume_id: str
+    volume: str
+    sdc: str
+    incarnation: str
+    at: float
+    waiting: str
+    stats: IoStats
+
+
+class StatisticsList(TypedDict):
+    """``device_sync_s``: seconds a small durable write took, by device id."""
+
+    items: list[Statistics]
+    next: str | None
+    device_sync_s: dict[str, float]
 
 
 class Job(TypedDict):
@@ -317,6 +358,8 @@ class Health(TypedDict):
 
 
 class Component(TypedDict):
+    """``breaker``: closed, open or half-open, of calls from the MDM to its control port."""
+
     address: str
     component_id: str
     component_type: str
@@ -325,16 +368,35 @@ class Component(TypedDict):
     data_port: int
     state: str
     reason: str
+    breaker: str
+    check_count: int
+    heal_attempts: int
+    calls: int
+    failed_calls: int
+    refused_calls: int
+    p50_s: float
+    p95_s: float
+    p99_s: float
 
 
 class HealthMetrics(TypedDict):
+    """``check_count``, ``heal_attempts`` and ``failed_calls`` are of the agents' control ports."""
+
     health_summary: str
+    overall_status: str
+    check_count: int
+    heal_attempts: int
+    failed_calls: int
     uptime_s: float
     roles: dict[str, RoleCount]
     devices: dict[str, int]
     volumes: dict[str, int]
     jobs_running: int
     database_bytes: int
+    disk_free_bytes: int
+    disk_total_bytes: int
+    newest_backup_at: float | None
+    created_at: float
     events: int
 
 
@@ -355,8 +417,13 @@ class TopologySds(TypedDict):
     id: str
     name: str
     health: str
+    reason: str
+    state: str
     hosts: list[str]
     control_port: int
+    version: str
+    last_seen_s: float | None
+    clock_skew_s: float | None
     devices: list[Device]
 
 

@@ -45,7 +45,8 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class DeviceReport:
-    """``state``: ok, failed, missing or refused, with the reason for a person."""
+    """``state``: ok, failed, missing or refused, with the reason for a person. ``sync_s``: how
+    long a small durable write took; a statistic, no news."""
 
     device_id: str
     state: str
@@ -54,6 +55,7 @@ class DeviceReport:
     free_bytes: int = 0
     cache_id: str = ""
     path: str = ""
+    sync_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,8 @@ class LegReport:
 @dataclass(frozen=True, slots=True)
 class SdsHeartbeat:
     """``session`` is new at each start of the agent, ``sequence`` grows within it: a report that
-    was held up on its way is not taken for news. ``revision``: orders up to there are known.
+    was held up on its way is not taken for news. ``clock`` is the agent's wall clock, looked at
+    for its skew only. ``revision``: orders up to there are known.
 
     ``full`` says that ``legs`` has every leg there is; otherwise only those that changed.
     """
@@ -165,6 +168,7 @@ class SdsHeartbeat:
     legs: tuple[LegReport, ...] = ()
     version: str = ""
     sequence: int = 0
+    clock: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +341,12 @@ class SdsOrders:
 
 @dataclass(frozen=True, slots=True)
 class IoStats:
-    """Counters since the incarnation began."""
+    """Counters since the incarnation began.
+
+    ``latency`` (counts in the buckets of ``domain.latency``) and ``seconds`` (their sums) are by
+    read, write, flush and trim. ``degraded_s``: time with one good copy of some column;
+    ``turns``: new generations taken into use.
+    """
 
     reads: int = 0
     writes: int = 0
@@ -348,6 +357,10 @@ class IoStats:
     errors: int = 0
     in_flight: int = 0
     waiting_s: float = 0.0
+    latency: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    degraded_s: float = 0.0
+    turns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,7 +412,7 @@ class MappingReport:
 
 @dataclass(frozen=True, slots=True)
 class SdcHeartbeat:
-    """``session`` and ``sequence`` as in an SDS's heartbeat."""
+    """``session``, ``sequence`` and ``clock`` as in an SDS's heartbeat."""
 
     session: str
     boot_id: str
@@ -407,6 +420,7 @@ class SdcHeartbeat:
     mappings: tuple[MappingReport, ...] = ()
     version: str = ""
     sequence: int = 0
+    clock: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ _TABLE: dict[type[errors.BasaltError], Meaning] = {
     errors.TooLarge: Meaning(413, 2, errno.E2BIG),
     errors.Unauthenticated: Meaning(401, 6, errno.EACCES),
     errors.Forbidden: Meaning(403, 6, errno.EPERM),
+    errors.TooMany: Meaning(429, 4, errno.EAGAIN),
     errors.NotFound: Meaning(404, 3, errno.ENOENT),
     errors.NoCapacity: Meaning(409, 4, errno.ENOSPC),
     errors.Conflict: Meaning(409, 4, errno.EBUSY),

@@ -66,12 +66,18 @@ def _parameter(model: type[pydantic.BaseModel], name: str, value: str | list[str
     if isinstance(value, list):
         raise errors.Invalid(what=name, why="give this parameter once")
     field = model.model_fields.get(name)
-    kinds = {field.annotation, *typing.get_args(field.annotation)} if field else set()
+    kinds = _kinds(field.annotation) if field else []
     if int in kinds and _INTEGER.fullmatch(value):
         return int(value)
     if bool in kinds and value in ("true", "false"):
         return value == "true"
     return value
+
+
+def _kinds(annotation: Any) -> list[Any]:
+    """The plain types in ``annotation``, however they are wrapped: Annotated, or None."""
+    parts = typing.get_args(annotation)
+    return [kind for part in parts for kind in _kinds(part)] if parts else [annotation]
 
 
 def _raw(req: falcon.Request) -> bytes:

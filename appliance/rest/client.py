@@ -3,6 +3,7 @@
 JSON in and out; an error answer is raised as the class of ``common.errors`` its code names.
 """
 
+import copy
 import json
 import logging
 import threading
@@ -75,6 +76,12 @@ class Client:
         return self._request(
             "DELETE", path + ("?" + urllib.parse.urlencode(query) if query else "")
         )
+
+    def with_headers(self, headers: Mapping[str, str]) -> "Client":
+        """The same client, over the same connections, that sends ``headers`` too."""
+        twin = copy.copy(self)
+        twin._headers = {**self._headers, **headers}
+        return twin
 
     def close(self) -> None:
         """Close the idle connections."""

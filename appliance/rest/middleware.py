@@ -43,7 +43,8 @@ class RequestId:
 
 
 class RequestLine:
-    """One INFO line per request; routes in ``quiet`` (asked every second) get a DEBUG line."""
+    """One INFO line per request; what is in ``quiet`` (asked every second) gets a DEBUG line: a
+    route, or one method of it as ``GET /path``."""
 
     def __init__(self, quiet: Collection[str] = ()) -> None:
         self._quiet = frozenset(quiet)
@@ -54,7 +55,10 @@ class RequestLine:
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, _resource: Any, _ok: bool
     ) -> None:
-        quiet = req.uri_template in self._quiet and resp.status_code < 400
+        route = req.uri_template
+        quiet = (route in self._quiet or f"{req.method} {route}" in self._quiet) and (
+            resp.status_code < 400
+        )
         logger.log(
             logging.DEBUG if quiet else logging.INFO,
             "request method=%s path=%s status=%d ms=%.1f peer=%s",

@@ -1,5 +1,7 @@
 """The SDC agent's loop: how every mapping is goes up, which there should be comes down."""
 
+import time
+
 from appliance.agent import identity, registration, talk
 from appliance.protocol import messages
 from appliance.sdc import config, mappings
@@ -28,6 +30,7 @@ class Agent(talk.Talk):
             mappings=self._mappings.reports(),
             version=registration.version(),
             sequence=next(self._sequence),
+            clock=time.time(),
         )
         orders = self._exchange(heartbeat, messages.SdcOrders)
         self._new_term(orders)

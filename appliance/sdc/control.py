@@ -1,5 +1,5 @@
-"""The client's control port: health and poke (``agent.control``), and the range locks a copy needs
-(R8), and what a scrub asks.
+"""The client's control port: health, metrics and poke (``agent.control``), the range locks a copy
+needs (R8), and what a scrub asks.
 
 Both need the lock token of the incarnation, which the MDM gives to this agent and to the copying or
 scrubbing SDS only.
@@ -14,7 +14,7 @@ import falcon
 from appliance.agent import control
 from appliance.protocol import messages
 from appliance.rest import body
-from appliance.sdc import agent, mappings
+from appliance.sdc import agent, mappings, metrics
 
 
 class Locks:
@@ -65,8 +65,11 @@ def create(
         reasons = [f"mapping {each.mapping_id}: {each.error}" for each in reports if each.error]
         return any(each.state == "failed" for each in reports), reasons
 
+    def told() -> bytes:
+        return metrics.render(held.named_reports(), not held_agent.trouble)
+
     application = control.create(
-        held_agent, look, wake, quiet=("/locks", "/locks/{ident}", "/scrubs")
+        held_agent, look, told, wake, quiet=("/locks", "/locks/{ident}", "/scrubs")
     )
     application.add_route("/locks", Locks(held))
     application.add_route("/locks/{ident}", Lock(held))

@@ -60,6 +60,12 @@ class Mappings:
             *self._refused.values(),
         )
 
+    def named_reports(self) -> list[tuple[str, messages.MappingReport]]:
+        """Each mapping's report with the name of its volume."""
+        with self._mutex:
+            known = list(self._mappings.values())
+        return [(each.record.volume_name, each.report()) for each in known]
+
     def lock(self, request: messages.LockRequest) -> tuple[str, float]:
         """Hold a range for a copy step (R8): (lock id, seconds it holds at most).
 

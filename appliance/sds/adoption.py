@@ -17,6 +17,7 @@ from appliance.sds import allocation
 LABEL = records.LABEL
 VOLUMES = records.VOLUMES
 BALLAST = records.BALLAST
+PROBE = "probe"
 
 Label = records.Label
 
@@ -77,8 +78,8 @@ def give_back(path: Path, label: Label) -> None:
         raise errors.InUse(kind="device", key=path, why=f"it holds {', '.join(held[:5])}")
     if volumes.is_dir():
         volumes.rmdir()
-    (path / BALLAST).unlink(missing_ok=True)
-    (path / records.PLACE).unlink(missing_ok=True)
+    for own in (BALLAST, PROBE, records.PLACE):
+        (path / own).unlink(missing_ok=True)
     (path / LABEL).unlink()
     durable.sync_dir(path)
 

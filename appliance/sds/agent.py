@@ -67,6 +67,7 @@ class Agent(talk.Talk):
             legs=tuple(news.values()),
             version=registration.version(),
             sequence=next(self._sequence),
+            clock=self._time.wall(),
         )
         orders = self._exchange(heartbeat, messages.SdsOrders)
         # Only what was answered counts as told; told twice is no harm.

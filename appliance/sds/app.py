@@ -70,7 +70,7 @@ def run(settings: config.Config, stop: threading.Event) -> None:
         )
     )
     http = server.serve(
-        control.create(held_agent, held_devices, loop.wake),
+        control.create(held_agent, held_devices, held_legs, loop.wake),
         settings.host,
         settings.control_port,
         _HTTP_THREADS,

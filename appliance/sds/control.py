@@ -1,4 +1,4 @@
-"""The SDS's control port: health and poke (``agent.control``)."""
+"""The SDS's control port: health, metrics and poke (``agent.control``)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,11 +6,14 @@ from typing import Any
 import falcon
 
 from appliance.agent import control
-from appliance.sds import agent, devices
+from appliance.sds import agent, devices, legs, metrics
 
 
 def create(
-    held_agent: agent.Agent, held_devices: devices.Devices, wake: Callable[[], None]
+    held_agent: agent.Agent,
+    held_devices: devices.Devices,
+    held_legs: legs.Legs,
+    wake: Callable[[], None],
 ) -> falcon.App[Any, Any]:
     """The application to serve at the control port."""
 
@@ -21,4 +24,7 @@ def create(
             if report.state != "ok"
         ]
 
-    return control.create(held_agent, look, wake)
+    def told() -> bytes:
+        return metrics.render(held_devices.reports(), held_legs.reports(), not held_agent.trouble)
+
+    return control.create(held_agent, look, told, wake)

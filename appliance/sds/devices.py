@@ -12,7 +12,7 @@ from pathlib import Path
 from appliance.common import durable, errors
 from appliance.disk import records
 from appliance.protocol import messages, record_file
-from appliance.sds import adoption, ballast, registry
+from appliance.sds import adoption, ballast, probe, registry
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,7 @@ class Device:
         self.reason = ""
         self.cache_id = ""
         self._ballast: ballast.Ballast | None = None
+        self._probe: probe.Probe | None = None
         self.capacity = 0
         self.free = 0
         self._fd = -1
@@ -49,6 +50,8 @@ class Device:
         size = min(ballast_bytes, self.capacity // 16)
         self._ballast = ballast.Ballast(self.path / adoption.BALLAST, size)
         self.restore_ballast()
+        self._probe = probe.Probe(self.path)
+        self._probe.start()
 
     def restore_ballast(self) -> None:
         """Take back what was given up, as far as there is room."""
@@ -77,6 +80,9 @@ class Device:
         self.free = space.f_bavail * space.f_frsize
 
     def close(self) -> None:
+        if self._probe is not None:
+            self._probe.stop()
+            self._probe = None
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -90,6 +96,7 @@ class Device:
             free_bytes=self.free,
             cache_id=self.cache_id,
             path=str(self.path),
+            sync_s=round(self._probe.seconds, 3) if self._probe is not None else 0.0,
         )
 
     def keep(self, place: messages.Place) -> None:

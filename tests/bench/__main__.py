@@ -1,5 +1,5 @@
-"""``make bench``: our volume beside stock nbdkit (and Ceph RBD where installed), and the MDM's API;
-with ``--only rebuild`` a rebuild beside nbdcopy.
+"""``make bench``: our volume beside stock nbdkit (and Ceph RBD where installed), the MDM's API,
+and MGMT's pages; with ``--only rebuild`` a rebuild beside nbdcopy.
 
 A single-host cluster with its devices on RAM, one run, medians of several rounds.
 """
@@ -17,23 +17,28 @@ from typing import Any
 
 from appliance.common import units
 from appliance.rest import client
-from tests.bench import block, candidates, control, rebuild
+from tests.bench import block, candidates, control, pages, rebuild
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=4, help="of each fio job")
-    parser.add_argument("--only", default="block,control")
+    parser.add_argument("--only", default="block,control,pages")
     parser.add_argument("--size", type=units.parse_size, default=units.GIB, help="of rebuild")
     parser.add_argument("--json", type=Path, help="write every figure here too")
     wanted = parser.parse_args()
+    if "pages" in wanted.only:
+        print(pages.measure(), flush=True)
+    if wanted.only == "pages":
+        return
     work = Path(tempfile.mkdtemp(prefix="basalt-bench-", dir="/dev/shm"))
     cluster = work / "cluster"
     try:
         servers = "4" if "rebuild" in wanted.only else "3"
         devices = str(work / "devices")
-        _basalt("local", "up", "--dir", str(cluster), "--device-dir", devices, "--sds", servers)
+        where = ("--dir", str(cluster), "--device-dir", devices)
+        _basalt("local", "up", *where, "--sds", servers, "--no-mgmt")
         env = _environment(cluster)
         if "block" in wanted.only:
             _block(wanted, work, env)

@@ -8,7 +8,15 @@ from sqlalchemy import select, update
 
 from appliance.mdm import bodies, config
 from appliance.mdm.db import engine, migrate, models, unit_of_work
-from appliance.mdm.services import cluster, context, devices, liveness, pools, registration
+from appliance.mdm.services import (
+    cluster,
+    context,
+    devices,
+    liveness,
+    pools,
+    registration,
+    statistics,
+)
 from appliance.protocol import messages
 from tests.fakes import hand_clock
 
@@ -35,6 +43,7 @@ class Site:
             clock=self.clock,
             uow=uow,
             liveness=liveness.Liveness(),
+            statistics=statistics.Statistics(),
             database_url=url,
             started=self.clock.monotonic(),
             tokens_changed=self._reload,

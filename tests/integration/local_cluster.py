@@ -36,17 +36,23 @@ class CommandFailed(Exception):
 class LocalCluster:
     """One MDM, ``sds`` SDSs and one SDC in ``directory``; ``options`` go to ``basalt local up``.
 
-    ``measured`` false: coverage of its processes is not measured, where there are hundreds.
+    ``mgmt``: with MGMT too, which most tests do not need. ``measured`` false: coverage of its
+    processes is not measured, where there are hundreds.
     """
 
     def __init__(
-        self, directory: Path, sds: int = 3, options: Sequence[str] = (), measured: bool = True
+        self,
+        directory: Path,
+        sds: int = 3,
+        options: Sequence[str] = (),
+        mgmt: bool = False,
+        measured: bool = True,
     ) -> None:
         self.directory = directory
         self._environ = dict(os.environ)
         if not measured:
             self._environ.pop("COVERAGE_PROCESS_START", None)
-        self._options = ["--sds", str(sds), *options]
+        self._options = ["--sds", str(sds), "--mgmt" if mgmt else "--no-mgmt", *options]
         self._read: dict[Path, int] = {}
 
     def up(self) -> Any:
@@ -86,6 +92,14 @@ class LocalCluster:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.state.ports[state.MDM]}"
+
+    @property
+    def mgmt_url(self) -> str:
+        return f"http://127.0.0.1:{self.state.ports[state.MGMT]}"
+
+    @property
+    def mgmt_password(self) -> str:
+        return state.mgmt_password(self.directory).read_text(encoding="ascii").strip()
 
     @property
     def token(self) -> str:

@@ -31,6 +31,7 @@ def test_the_demo_tells_its_story_and_leaves_nothing(tmp_path: Path) -> None:
         assert "both copies are identical on disk" in done.stdout
         assert "The cluster is degraded" in done.stdout
         assert "all of it" in done.stdout
+        assert "user admin, password " in done.stdout
         run_dir = state.need(folder).run_dir
     finally:
         down = _demo("down", *words)

@@ -9,7 +9,7 @@ from typing import Any
 
 from appliance.cli import output, waiting
 from appliance.cli.demo import copies, narration, tree
-from appliance.cli.local import down, mounts, processes, state
+from appliance.cli.local import children, down, mounts, processes, state
 from appliance.common import errors
 
 #: Where ``make demo`` works.
@@ -70,7 +70,7 @@ class Story:
         self._say.environ = dict(os.environ)
         self._say.run("basalt", "local", "up", "--dir", str(self._dir))
         self._say.environ = {**os.environ, **self._say.ask(*self._local("env"))}
-        self._shown.append("a cluster of five processes came up from nothing")
+        self._shown.append("a cluster of six processes came up from nothing")
 
     def _map(self) -> None:
         self._say.run("basalt", "volume", "map", _VOLUME, "--sdc", state.SDC)
@@ -193,6 +193,7 @@ class Story:
         for line in ("basalt status", f"basalt volume show {_VOLUME}", "basalt event list"):
             output.line(f"    {line}")
         output.line(f"    ls {shlex.quote(str(self._mount))}")
+        self._login()
         if self._dir == DEFAULT_DIR:
             output.line("    make demo-down")
         else:
@@ -205,6 +206,16 @@ class Story:
                 str(self._dir),
             ]
             output.line(f"    {shlex.join(down_words)}")
+
+    def _login(self) -> None:
+        cluster = state.need(self._dir)
+        password = state.mgmt_password(self._dir).read_text(encoding="ascii").strip()
+        output.line()
+        output.say("The pages for people", "bold")
+        output.line(f"    {children.mgmt_url(cluster)}/")
+        output.line(f"    user admin, password {password}")
+        output.line()
+        output.say("Remove it all", "bold")
 
     def _local(self, verb: str) -> tuple[str, ...]:
         return ("basalt", "local", verb, "--dir", str(self._dir))

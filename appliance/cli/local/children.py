@@ -75,7 +75,14 @@ class Children:
         }
         port = self.cluster.ports.get(name, 0)
         if name == state.MDM:
-            return own | {"port": str(port), "port_file": str(state.port_file(self.directory))}
+            return own | {"port": str(port), "port_file": str(self._port_file(name))}
+        if name == state.MGMT:
+            return own | {
+                "port": str(port),
+                "port_file": str(self._port_file(name)),
+                "mdm": f'["{url(self.cluster)}"]',
+                "mdm_token_file": str(state.admin_token(self.directory)),
+            }
         own |= {
             "name": name,
             "run_dir": str(self.cluster.run_dir / name),
@@ -94,6 +101,9 @@ class Children:
             "data_port_last": "0",
             "fault_set": fault_set(name),
         }
+
+    def _port_file(self, name: str) -> Path:
+        return state.port_file(self.directory, name)
 
     def _given(self, name: str) -> dict[str, str]:
         """What people said with ``--set``, for all of a role or for this one."""
@@ -117,6 +127,10 @@ def fault_set(sds: str) -> str:
 
 def url(cluster: state.Cluster) -> str:
     return f"http://{_HOST}:{cluster.ports.get(state.MDM, 0)}"
+
+
+def mgmt_url(cluster: state.Cluster) -> str:
+    return f"http://{_HOST}:{cluster.ports.get(state.MGMT, 0)}"
 
 
 def link_dir(directory: Path) -> Path:

@@ -25,7 +25,7 @@ _DIR = click.option(
 
 @click.group(cls=command.Group)
 def local() -> None:
-    """A cluster on this host: one MDM, some SDSs, one SDC as child processes."""
+    """A cluster on this host: one MDM, some SDSs, one SDC and MGMT as child processes."""
 
 
 @local.command("up")
@@ -36,6 +36,7 @@ def local() -> None:
               help="Give each device a file system of its own of this size.")  # fmt: skip
 @click.option("--device-dir", type=click.Path(file_okay=False, path_type=Path),
               help="Where the devices lie, /dev/shm/x for RAM. [default: DIR/devices]")  # fmt: skip
+@click.option("--mgmt/--no-mgmt", default=None, help="With pages for people. [default: with]")
 @click.option("--set", "sets", multiple=True, metavar="WHO.KEY=VALUE",
               help="Configure daemons: sds.poll_s=0.5, sds1.log_level=DEBUG.")  # fmt: skip
 @click.pass_obj
@@ -50,6 +51,9 @@ def up_(session: Session, /, directory: Path, sets: tuple[str, ...], **wish: Any
         output.emit_json(_described(directory, cluster) | {"started": started})
     elif started:
         output.line("ready")
+        if cluster.mgmt:
+            output.line(f"Pages: {children.mgmt_url(cluster)}/ (user admin; the password is in")
+            output.line(f"       {state.mgmt_password(directory)})")
         output.note(f'Use it:  eval "$(basalt local env --dir {shlex.quote(str(directory))})"')
     else:
         output.line("ready: it was running already, nothing was missing")
@@ -112,7 +116,11 @@ def env(session: Session, directory: Path) -> None:
 def _check_sets(sets: tuple[str, ...]) -> None:
     for text in sets:
         whom, dot, _ = text.partition("=")[0].partition(".")
-        if not dot or "=" not in text or children.role_of(whom) not in ("mdm", "sds", "sdc"):
+        if (
+            not dot
+            or "=" not in text
+            or children.role_of(whom) not in ("mdm", "sds", "sdc", "mgmt")
+        ):
             raise errors.Invalid(what="--set", why=f"{text!r} is not like sds.poll_s=0.5")
 
 
@@ -135,6 +143,8 @@ def _described(directory: Path, cluster: state.Cluster) -> dict[str, Any]:
         "dir": str(directory),
         "url": children.url(cluster),
         "token_file": str(state.admin_token(directory)),
+        "mgmt_url": children.mgmt_url(cluster) if cluster.mgmt else None,
+        "mgmt_password_file": str(state.mgmt_password(directory)) if cluster.mgmt else None,
         "link_dir": str(children.link_dir(directory)),
         "devices": [device.path for device in cluster.devices],
         "processes": found,

@@ -39,12 +39,21 @@ def wait(
 
 def agent_ready(port: int) -> bool:
     """Whether the daemon at this control port of this host says it is ready."""
+    return _says(port, "/health", "ready")
+
+
+def mgmt_ready(port: int) -> bool:
+    """Whether MGMT answers at this port."""
+    return _says(port, "/health/live", "live")
+
+
+def _says(port: int, path: str, word: str) -> bool:
     try:
         asking = client.Client([f"http://127.0.0.1:{port}"], timeout_s=2.0, user_agent="basalt")
-        answer = asking.get("/health")
+        answer = asking.get(path)
     except errors.BasaltError:
         return False
-    return isinstance(answer, dict) and answer.get("ready") is True
+    return isinstance(answer, dict) and answer.get(word) is True
 
 
 def port_in(file: Path) -> int:

@@ -20,6 +20,7 @@ from appliance.protocol import codec
 
 MDM = "mdm"
 SDC = "sdc1"
+MGMT = "mgmt"
 
 #: Environment variable by which every process of a cluster, to the last grandchild, is known.
 MARK = "BASALT_LOCAL_CLUSTER"
@@ -45,7 +46,8 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """``ports``: control port by process name. ``sets``: ``role.key=value`` for the daemons."""
+    """``ports``: control port by process name. ``sets``: ``role.key=value`` for the daemons.
+    ``mgmt``: whether the pages for people are served too."""
 
     id: str
     device_size: int
@@ -54,6 +56,7 @@ class Cluster:
     ports: dict[str, int] = field(default_factory=dict)
     processes: dict[str, Process] = field(default_factory=dict)
     sets: tuple[str, ...] = ()
+    mgmt: bool = True
 
     @property
     def sds_names(self) -> list[str]:
@@ -62,7 +65,7 @@ class Cluster:
     @property
     def names(self) -> list[str]:
         """Every process there should be, in the order they start."""
-        return [MDM, *self.sds_names, SDC]
+        return [MDM, *self.sds_names, SDC, *([MGMT] if self.mgmt else [])]
 
     @property
     def run_dir(self) -> Path:
@@ -71,8 +74,8 @@ class Cluster:
         return Path(base) / f"basalt-{self.id}"
 
 
-def new(device_size: int, device_dir: Path, sets: tuple[str, ...]) -> Cluster:
-    return Cluster(secrets.token_hex(4), device_size, str(device_dir), sets=sets)
+def new(device_size: int, device_dir: Path, sets: tuple[str, ...], mgmt: bool = True) -> Cluster:
+    return Cluster(secrets.token_hex(4), device_size, str(device_dir), sets=sets, mgmt=mgmt)
 
 
 def file(directory: Path) -> Path:
@@ -87,12 +90,16 @@ def data_dir(directory: Path, name: str) -> Path:
     return directory / name
 
 
-def port_file(directory: Path) -> Path:
-    return directory / "mdm.port"
+def port_file(directory: Path, name: str) -> Path:
+    return directory / f"{name}.port"
 
 
 def admin_token(directory: Path) -> Path:
     return data_dir(directory, MDM) / "admin.token"
+
+
+def mgmt_password(directory: Path) -> Path:
+    return data_dir(directory, MGMT) / "admin.password"
 
 
 def load(directory: Path) -> Cluster | None:

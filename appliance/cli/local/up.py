@@ -29,6 +29,7 @@ class Wish:
     device_size: int = 0
     device_dir: Path | None = None
     sets: tuple[str, ...] = ()
+    mgmt: bool | None = None
 
 
 def up(directory: Path, wish: Wish, say: Say) -> tuple[state.Cluster, list[str]]:
@@ -68,13 +69,15 @@ def _check_folder(directory: Path) -> None:
 def _planned(directory: Path, found: state.Cluster | None, wish: Wish) -> state.Cluster:
     if found is None:
         base = (wish.device_dir or directory / "devices").resolve()
-        found = state.new(wish.device_size, base, wish.sets)
+        found = state.new(wish.device_size, base, wish.sets, wish.mgmt is not False)
     elif wish.device_size not in (0, found.device_size):
         raise errors.Conflict(why=f"the devices in {directory} have another size already")
     elif wish.device_dir is not None and str(wish.device_dir.resolve()) != found.device_dir:
         raise errors.Conflict(why=f"the devices of {directory} lie in {found.device_dir}")
     elif wish.sets:
         found = dataclasses.replace(found, sets=wish.sets)
+    if wish.mgmt is not None:
+        found = dataclasses.replace(found, mgmt=wish.mgmt)
     per_sds = len(found.devices) // max(1, len(found.sds_names))
     count = max(wish.sds or len(found.sds_names) or 3, len(found.sds_names))
     planned = devices.plan(found, count, wish.devices_per_sds or per_sds or 1)
@@ -89,11 +92,13 @@ def _forget_dead(cluster: state.Cluster) -> state.Cluster:
 def _bring_up(kids: children.Children, say: Say) -> None:
     devices.make(kids.cluster)
     kids.cluster.run_dir.mkdir(mode=0o700, exist_ok=True)
-    _start_mdm(kids, say)
+    _start_server(kids, state.MDM, readiness.agent_ready, say)
     talk = session(kids.directory, kids.cluster)
     _topology(talk, kids)
     for name in [*kids.cluster.sds_names, state.SDC]:
         _start_agent(kids, name)
+    if kids.cluster.mgmt:
+        _start_server(kids, state.MGMT, readiness.mgmt_ready, say)
     for name in [*kids.cluster.sds_names, state.SDC]:
         _await_agent(talk, kids, name, say)
     _add_devices(talk, kids, say)
@@ -102,18 +107,21 @@ def _bring_up(kids: children.Children, say: Say) -> None:
         say("a byte was written to and read back from a mapped volume")
 
 
-def _start_mdm(kids: children.Children, say: Say) -> None:
-    if kids.alive(state.MDM):
+def _start_server(
+    kids: children.Children, name: str, ready: Callable[[int], bool], say: Say
+) -> None:
+    """MDM and MGMT choose a port themselves the first time, and tell it by a file."""
+    if kids.alive(name):
         return
-    port_file = state.port_file(kids.directory)
+    port_file = state.port_file(kids.directory, name)
     port_file.unlink(missing_ok=True)
-    kids.start(state.MDM)
+    kids.start(name)
     port = readiness.wait(
-        kids.live, lambda: readiness.port_in(port_file), bool, _wait_for(kids, state.MDM)
+        kids.live, lambda: readiness.port_in(port_file), bool, _wait_for(kids, name)
     )
-    kids.update(_with_port(kids.cluster, state.MDM, port))
-    readiness.wait(kids.live, lambda: readiness.agent_ready(port), bool, _wait_for(kids, state.MDM))
-    say(_ready_line(kids, state.MDM))
+    kids.update(_with_port(kids.cluster, name, port))
+    readiness.wait(kids.live, lambda: ready(port), bool, _wait_for(kids, name))
+    say(_ready_line(kids, name))
 
 
 def _topology(talk: Session, kids: children.Children) -> None:

@@ -367,7 +367,8 @@ class Event(Base):
 
 
 class Token(Base):
-    """People's and programs' tokens; only the hash is kept. ``role``: administrator, join."""
+    """People's and programs' tokens; only the hash is kept. ``role``: one of people's
+    (``services.tokens``), or join."""
 
     __tablename__ = "tokens"
     id: Mapped[str] = mapped_column(primary_key=True)

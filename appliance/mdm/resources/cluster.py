@@ -15,19 +15,29 @@ from appliance.mdm.services import (
     figures,
     jobs,
     overview,
+    peers,
     prometheus,
     readiness,
+    statistics_views,
     topology,
     withdrawal,
 )
-from appliance.rest import body
+from appliance.rest import body, metrics
 
 
 class Cluster:
     """``address`` is what this MDM is reached at: host, port."""
 
-    def __init__(self, ctx: context.Context, address: Callable[[], tuple[str, int]]) -> None:
+    def __init__(
+        self,
+        ctx: context.Context,
+        asked: peers.Peers,
+        times: metrics.RequestTimes,
+        address: Callable[[], tuple[str, int]],
+    ) -> None:
         self._ctx = ctx
+        self._peers = asked
+        self._times = times
         self._address = address
         self.document: dict[str, Any] = {}  # set once all routes are known
 
@@ -64,6 +74,9 @@ class Cluster:
     def on_events(self, req: falcon.Request, resp: falcon.Response) -> None:
         resp.media = events.list_page(self._ctx, body.query(req, bodies.EventPage))
 
+    def on_statistics(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        resp.media = statistics_views.read(self._ctx)
+
     def on_backups(self, _req: falcon.Request, resp: falcon.Response) -> None:
         resp.media = {"items": backup.list_all(self._ctx), "next": None}
 
@@ -77,10 +90,10 @@ class Cluster:
         resp.media = found
 
     def on_components(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        resp.media = topology.components(self._ctx, *self._address())
+        resp.media = topology.components(self._ctx, self._peers, *self._address())
 
     def on_health_metrics(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        resp.media = figures.health_metrics(figures.read(self._ctx))
+        resp.media = figures.health_metrics(figures.read(self._ctx), self._peers.all())
 
     def on_topology(self, _req: falcon.Request, resp: falcon.Response) -> None:
         resp.media = topology.tree(self._ctx)
@@ -91,4 +104,4 @@ class Cluster:
 
     def on_prometheus(self, _req: falcon.Request, resp: falcon.Response) -> None:
         resp.content_type = prometheus.CONTENT_TYPE
-        resp.data = prometheus.render(self._ctx)
+        resp.data = prometheus.render(self._ctx, self._peers.all(), self._times)

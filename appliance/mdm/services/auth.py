@@ -5,6 +5,7 @@ nobody out; they are read again after each change of tokens or agents.
 """
 
 import hmac
+import re
 import threading
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from appliance.common import errors
 from appliance.mdm.db import models, unit_of_work
 from appliance.mdm.services import tokens
 
+_PERSON = re.compile(r"[A-Za-z0-9._/-]{1,64}")
+
 #: Roles of agents; those of people are in ``tokens``.
 SDS = "sds"
 SDC = "sdc"
@@ -21,7 +24,7 @@ SDC = "sdc"
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """``role``: administrator, join, sds or sdc."""
+    """``role``: monitor, configure, administrator, join, sds or sdc."""
 
     role: str
     id: str
@@ -30,7 +33,19 @@ class Identity:
     @property
     def actor(self) -> str:
         """The name that events carry."""
-        return self.name if self.role == tokens.ADMINISTRATOR else f"{self.role}:{self.name}"
+        return self.name if self.role in tokens.PEOPLE else f"{self.role}:{self.name}"
+
+    def acting_for(self, name: str, role: str) -> "Identity":
+        """The same, on behalf of a person: never with more rights than either has.
+
+        Raises errors.Forbidden unless this is one of people's tokens, Invalid for a bad name.
+        """
+        if self.role not in tokens.PEOPLE:
+            raise errors.Forbidden(why=f"one of role '{self.role}' acts for nobody")
+        if role not in tokens.PEOPLE or not _PERSON.fullmatch(name):
+            raise errors.Invalid(what="X-Basalt-User", why="give a name, and X-Basalt-Role a role")
+        lesser = min(self.role, role, key=tokens.PEOPLE.index)
+        return Identity(lesser, self.id, f"{name} ({self.name})")
 
 
 class Authenticator:

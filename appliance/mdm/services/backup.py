@@ -70,6 +70,12 @@ def list_all(ctx: context.Context) -> list[shapes.Backup]:
     return [_view(path) for path in sorted(folder.glob("*.db"), reverse=True)]
 
 
+def newest_at(ctx: context.Context) -> float | None:
+    """When the newest backup was made, None if there is none."""
+    folder = ctx.config.data_dir / FOLDER
+    return max((path.stat().st_mtime for path in folder.glob("*.db")), default=None)
+
+
 def restore(data_dir: Path, source: Path) -> Path | None:
     """Put ``source`` in the place of the database in ``data_dir``, offline.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from appliance.common import clock
 from appliance.mdm import config
 from appliance.mdm.db import unit_of_work
-from appliance.mdm.services import liveness
+from appliance.mdm.services import liveness, statistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,7 @@ class Context:
     clock: clock.Clock
     uow: unit_of_work.UnitOfWork
     liveness: liveness.Liveness
+    statistics: statistics.Statistics
     database_url: str
     started: float
     tokens_changed: Callable[[], None]

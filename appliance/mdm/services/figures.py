@@ -1,6 +1,7 @@
 """Numbers about the whole cluster, read once, for status, health and metrics alike."""
 
 import collections
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,13 @@ from appliance.domain import health
 from appliance.mdm import shapes
 from appliance.mdm.db import engine, models, unit_of_work
 from appliance.mdm.services import (
+    backup,
     capacity,
     cluster,
     context,
     events,
     jobs,
+    peers,
     reach,
     scrubs,
     volume_views,
@@ -48,11 +51,16 @@ class Figures:
     scrubs: dict[str, int]
     events: int
     database_bytes: int
+    disk_free_bytes: int
+    disk_total_bytes: int
+    newest_backup_at: float | None
+    created_at: float
     uptime_s: float
 
 
 def read(ctx: context.Context) -> Figures:
     """Blocks for one read transaction."""
+    disk = shutil.disk_usage(ctx.config.data_dir)
     with ctx.uow.read() as tx:
         row = tx.session.get_one(models.Cluster, 1)
         states = volume_views.states(ctx, tx)
@@ -75,6 +83,10 @@ def read(ctx: context.Context) -> Figures:
             scrubs=scrubs.counts(tx),
             events=events.count(tx),
             database_bytes=database_bytes(ctx.database_url),
+            disk_free_bytes=disk.free,
+            disk_total_bytes=disk.total,
+            newest_backup_at=backup.newest_at(ctx),
+            created_at=row.created_at,
             uptime_s=round(ctx.clock.monotonic() - ctx.started, 3),
         )
 
@@ -112,15 +124,26 @@ def database_bytes(url: str) -> int:
     return sum(file.stat().st_size for file in files if file.exists())
 
 
-def health_metrics(found: Figures) -> shapes.HealthMetrics:
+def health_metrics(found: Figures, asked: list[peers.Peer]) -> shapes.HealthMetrics:
+    """``asked``: the agents, as their control ports answered."""
+    reports = [report for peer in asked if peer.check for report in peer.check.report()]
+    word = summary(found).value
     return {
-        "health_summary": summary(found).value,
+        "health_summary": word,
+        "overall_status": word,
+        "check_count": sum(report["check_count"] for report in reports),
+        "heal_attempts": sum(report["heal_attempts"] for report in reports),
+        "failed_calls": sum(peer.breaker.figures().failed_calls for peer in asked),
         "uptime_s": found.uptime_s,
         "roles": found.roles,
         "devices": found.devices,
         "volumes": found.volumes,
         "jobs_running": found.jobs_running,
         "database_bytes": found.database_bytes,
+        "disk_free_bytes": found.disk_free_bytes,
+        "disk_total_bytes": found.disk_total_bytes,
+        "newest_backup_at": found.newest_backup_at,
+        "created_at": found.created_at,
         "events": found.events,
     }
 

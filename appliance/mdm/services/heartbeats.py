@@ -69,6 +69,8 @@ class Heartbeats:
     def sds(self, sds_id: str, beat: messages.SdsHeartbeat) -> messages.SdsOrders:
         """Take an SDS's report; its orders since the revision it knows."""
         self._ctx.liveness.seen("sds", sds_id, self._ctx.clock.monotonic())
+        self._ctx.statistics.clock(sds_id, beat.clock, self._ctx.clock.wall())
+        beat = replace(beat, devices=self._ctx.statistics.devices(sds_id, beat.devices))
         heard = True
         if self._sds_has_news(sds_id, beat):
             heard = self._write(f"sds:{sds_id}", lambda tx: self._apply_sds(tx, sds_id, beat))
@@ -262,6 +264,8 @@ class Heartbeats:
     def sdc(self, sdc_id: str, beat: messages.SdcHeartbeat) -> messages.SdcOrders:
         """Take a client's report; the orders for all its mappings."""
         self._ctx.liveness.seen("sdc", sdc_id, self._ctx.clock.monotonic())
+        self._ctx.statistics.clock(sdc_id, beat.clock, self._ctx.clock.wall())
+        self._ctx.statistics.heard(sdc_id, self._ctx.clock.wall(), beat.mappings)
         news = [report for report in beat.mappings if self._is_news(report)]
         if news and self._write(
             f"sdc:{sdc_id}", lambda tx: self._apply_sdc(tx, sdc_id, beat, news)

@@ -5,16 +5,19 @@ from collections.abc import Iterator
 import prometheus_client
 from prometheus_client import core, registry
 
-from appliance.mdm.services import context, figures
+from appliance.mdm.services import context, figures, peers, reach
+from appliance.rest import metrics
 
 CONTENT_TYPE = prometheus_client.CONTENT_TYPE_LATEST
 
 
-def render(ctx: context.Context) -> bytes:
+def render(ctx: context.Context, asked: list[peers.Peer], times: metrics.RequestTimes) -> bytes:
     """The text Prometheus scrapes: this process's own numbers, and the cluster's."""
     collected = registry.CollectorRegistry()
     prometheus_client.ProcessCollector(registry=collected)
     collected.register(_Cluster(figures.read(ctx)))
+    collected.register(_Agents(ctx, asked))
+    collected.register(times)
     return prometheus_client.generate_latest(collected)
 
 
@@ -26,6 +29,13 @@ class _Cluster(registry.Collector):
         found = self._found
         numbers: tuple[tuple[str, str, float], ...] = (
             ("basalt_mdm_database_bytes", "Size of the MDM's database", found.database_bytes),
+            ("basalt_mdm_disk_free_bytes", "Free on the disk of it", found.disk_free_bytes),
+            ("basalt_mdm_disk_size_bytes", "Size of the disk of it", found.disk_total_bytes),
+            (
+                "basalt_mdm_newest_backup_timestamp_seconds",
+                "When the newest backup was made; the cluster's making while there is none",
+                found.newest_backup_at or found.created_at,
+            ),
             ("basalt_mdm_events", "Events kept", found.events),
             ("basalt_mdm_term", "The MDM's term", found.term),
             ("basalt_mdm_revision", "Newest revision of orders", found.revision),
@@ -60,6 +70,34 @@ class _Cluster(registry.Collector):
             agents.add_metric([role, "down"], count["down"])
             agents.add_metric([role, "unknown"], count["unknown"])
         yield agents
+
+
+class _Agents(registry.Collector):
+    def __init__(self, ctx: context.Context, asked: list[peers.Peer]) -> None:
+        self._ctx = ctx
+        self._asked = asked
+
+    def collect(self) -> Iterator[core.Metric]:
+        silent = core.GaugeMetricFamily(
+            "basalt_agent_silent_seconds",
+            "Time since an agent's last heartbeat",
+            labels=["role", "name"],
+        )
+        skew = core.GaugeMetricFamily(
+            "basalt_agent_clock_skew_seconds",
+            "How far an agent's clock is ahead of the MDM's",
+            labels=["role", "name"],
+        )
+        for peer in self._asked:
+            silent_s = reach.agent(self._ctx, peer.id)[1]
+            if silent_s is not None:
+                silent.add_metric([peer.role, peer.name], silent_s)
+            skew_s = self._ctx.statistics.skew_s(peer.id)
+            if skew_s is not None:
+                skew.add_metric([peer.role, peer.name], skew_s)
+        yield from (silent, skew)
+        yield from metrics.breakers([peer.breaker for peer in self._asked])
+        yield from metrics.checks_of([peer.check for peer in self._asked if peer.check])
 
 
 def _capacity(found: figures.Figures) -> dict[str, int]:

@@ -59,6 +59,8 @@ def delete(ctx: context.Context, actor: str, ref: str) -> None:
         tx.event("sdc_removed", "sdc", row.id, row.name)
         tx.session.delete(row)
         tx.after_commit(ctx.tokens_changed)
+        ident = row.id
+        tx.after_commit(lambda: ctx.statistics.forget(ident))
 
 
 def _has(mapped: list[str]) -> str:
@@ -93,6 +95,7 @@ def _view(ctx: context.Context, row: models.Sdc, mapped: list[str]) -> shapes.Sd
         "hosts": list(row.hosts),
         "control_port": row.control_port,
         "last_seen_s": last_seen_s,
+        "clock_skew_s": ctx.statistics.skew_s(row.id),
         "volumes": mapped,
         "version": row.version,
         "created_at": row.created_at,

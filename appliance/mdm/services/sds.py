@@ -74,6 +74,7 @@ def view(
         "hosts": list(row.hosts),
         "control_port": row.control_port,
         "last_seen_s": last_seen_s,
+        "clock_skew_s": ctx.statistics.skew_s(row.id),
         "devices": held,
         "version": row.version,
         "created_at": row.created_at,

@@ -19,6 +19,11 @@ from appliance.mdm.services import context, pages, refs
 ADMINISTRATOR = "administrator"
 JOIN = "join"
 
+#: Roles of people and programs, in rising order: each may do what those before it may. Monitor
+#: looks; configure also changes volumes and mappings; administrator may do all.
+CONFIGURE = "configure"
+PEOPLE = ("monitor", CONFIGURE, ADMINISTRATOR)
+
 #: File in the data folder → (name, role) of the token in it.
 FILES = {"admin.token": ("admin", ADMINISTRATOR), "join.token": ("join", JOIN)}
 

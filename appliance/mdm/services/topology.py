@@ -6,7 +6,7 @@ from sqlalchemy import select
 
 from appliance.mdm import shapes
 from appliance.mdm.db import models
-from appliance.mdm.services import context, pools, sdcs, sds
+from appliance.mdm.services import context, peers, pools, sdcs, sds
 
 
 def tree(ctx: context.Context) -> shapes.Topology:
@@ -31,15 +31,17 @@ def tree(ctx: context.Context) -> shapes.Topology:
         return {"cluster_id": cluster_id, "domains": domains, "sdcs": sdcs.all_in(ctx, tx)}
 
 
-def components(ctx: context.Context, host: str, port: int) -> list[shapes.Component]:
+def components(
+    ctx: context.Context, asked: peers.Peers, host: str, port: int
+) -> list[shapes.Component]:
     """Every process of the cluster; this MDM answers at ``host``:``port``."""
     with ctx.uow.read() as tx:
         cluster_id = tx.session.get_one(models.Cluster, 1).id
-        found = [_component("mdm", cluster_id, "mdm", [host], port, "healthy", "")]
+        found = [_component("mdm", cluster_id, "mdm", [host], port, "healthy", "", None)]
         for one in sds.all_in(ctx, tx):
-            found.append(_of_agent("sds", one))
+            found.append(_of_agent("sds", one, asked))
         for client in sdcs.all_in(ctx, tx):
-            found.append(_of_agent("sdc", client))
+            found.append(_of_agent("sdc", client, asked))
         return found
 
 
@@ -54,24 +56,38 @@ def _fault_sets(servers: list[shapes.Sds]) -> list[shapes.TopologyFaultSet]:
                 "id": one["id"],
                 "name": one["name"],
                 "health": one["health"],
+                "reason": one["reason"],
+                "state": one["state"],
                 "hosts": one["hosts"],
                 "control_port": one["control_port"],
+                "version": one["version"],
+                "last_seen_s": one["last_seen_s"],
+                "clock_skew_s": one["clock_skew_s"],
                 "devices": one["devices"],
             }
         )
     return [by_set[key] for key in sorted(by_set, key=lambda key: key[0])]
 
 
-def _of_agent(role: str, one: shapes.Sds | shapes.Sdc) -> shapes.Component:
+def _of_agent(role: str, one: shapes.Sds | shapes.Sdc, asked: peers.Peers) -> shapes.Component:
     return _component(
         role, one["id"], one["name"], one["hosts"], one["control_port"], one["health"],
-        one["reason"],
+        one["reason"], asked.get(one["id"]),
     )  # fmt: skip
 
 
 def _component(
-    role: str, ident: str, name: str, hosts: list[str], port: int, state: str, reason: str
+    role: str,
+    ident: str,
+    name: str,
+    hosts: list[str],
+    port: int,
+    state: str,
+    reason: str,
+    peer: peers.Peer | None,
 ) -> shapes.Component:
+    calls = peer.breaker.figures() if peer is not None else None
+    reports = peer.check.report() if peer is not None and peer.check is not None else []
     return {
         "address": hosts[0] if hosts else "",
         "component_id": ident,
@@ -81,4 +97,13 @@ def _component(
         "data_port": 0,  # data servers have a port each, per volume and generation
         "state": state,
         "reason": reason,
+        "breaker": calls.state if calls else "closed",
+        "check_count": sum(report["check_count"] for report in reports),
+        "heal_attempts": sum(report["heal_attempts"] for report in reports),
+        "calls": calls.calls if calls else 0,
+        "failed_calls": calls.failed_calls if calls else 0,
+        "refused_calls": calls.refused_calls if calls else 0,
+        "p50_s": calls.p50_s if calls else 0.0,
+        "p95_s": calls.p95_s if calls else 0.0,
+        "p99_s": calls.p99_s if calls else 0.0,
     }

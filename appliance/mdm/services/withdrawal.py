@@ -120,6 +120,8 @@ def forget(ctx: context.Context, tx: unit_of_work.Tx, row: models.Sds) -> None:
     tx.event("sds_removed", "sds", row.id, row.name)
     tx.session.delete(row)
     tx.after_commit(ctx.tokens_changed)
+    ident = row.id
+    tx.after_commit(lambda: ctx.statistics.forget(ident))
 
 
 def only_good(

@@ -1,5 +1,6 @@
 import enum
 from dataclasses import dataclass
+from typing import Annotated
 
 import pydantic
 import pytest
@@ -176,3 +177,15 @@ def test_a_message_becomes_its_dataclass_and_newer_fields_are_passed_over():
 def test_a_message_that_does_not_fit_is_refused(data, message):
     with pytest.raises(errors.Invalid, match=message):
         body.read_message(request(data), Message)
+
+
+class Optional(body.Query):
+    before: Annotated[int, pydantic.Field(ge=1)] | None = None
+    sure: Annotated[bool, pydantic.Field()] | None = None
+
+
+def test_a_number_that_may_be_left_out_and_has_bounds_is_a_number_all_the_same():
+    found = body.query(request(query="before=17&sure=true"), Optional)
+    assert (found.before, found.sure) == (17, True)
+    with pytest.raises(errors.Invalid, match="before"):
+        body.query(request(query="before=0"), Optional)

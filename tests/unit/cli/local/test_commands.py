@@ -54,7 +54,13 @@ def test_status_tells_dead_from_stopped_and_is_exit_code_5(basalt: Basalt, stopp
     done = basalt("status", "--dir", str(stopped), "--json")
     assert done.exit_code == 5
     states = {one["name"]: one["state"] for one in json.loads(done.stdout)["processes"]}
-    assert states == {"mdm": "stopped", "sds1": "dead", "sds2": "stopped", "sdc1": "stopped"}
+    assert states == {
+        "mdm": "stopped",
+        "sds1": "dead",
+        "sds2": "stopped",
+        "sdc1": "stopped",
+        "mgmt": "stopped",
+    }
     assert "dead" in basalt("status", "--dir", str(stopped)).stdout
 
 

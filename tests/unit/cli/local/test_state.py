@@ -22,7 +22,7 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     cluster = state.with_process(_cluster(tmp_path), "sds1", _PROCESS)
     state.save(tmp_path, cluster)
     assert state.load(tmp_path) == cluster
-    assert state.need(tmp_path).names == ["mdm", "sds1", "sds2", "sds3", "sdc1"]
+    assert state.need(tmp_path).names == ["mdm", "sds1", "sds2", "sds3", "sdc1", "mgmt"]
 
 
 def test_a_process_is_forgotten(tmp_path: Path) -> None:
@@ -88,3 +88,7 @@ def test_up_refuses_to_change_the_devices_of_a_cluster(tmp_path: Path, wish: up.
     state.save(tmp_path, _cluster(tmp_path))
     with pytest.raises(errors.Conflict):
         up.up(tmp_path, wish, print)
+
+
+def test_without_mgmt_there_is_no_such_process(tmp_path: Path) -> None:
+    assert state.new(0, tmp_path, (), mgmt=False).names == ["mdm", "sdc1"]

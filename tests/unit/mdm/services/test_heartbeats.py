@@ -200,7 +200,8 @@ def test_a_plugin_s_status_is_kept_for_statistics(cluster):
     cluster.sdcs[0].plugin().status = replace(status, stats=stats)
     before = cluster.writes()
     cluster.exchange(cluster.sdcs[0])
-    assert cluster.beats.plugins[status.incarnation].stats.reads == 7
+    ((_, told),) = cluster.ctx.statistics.newest().values()
+    assert told.stats.reads == 7
     assert cluster.writes() == before
 
 

@@ -4,7 +4,16 @@ from dataclasses import replace
 
 from appliance.mdm import bodies
 from appliance.mdm.db import models
-from appliance.mdm.services import devices, figures, liveness, mappings, overview, topology, volumes
+from appliance.mdm.services import (
+    devices,
+    figures,
+    liveness,
+    mappings,
+    overview,
+    peers,
+    topology,
+    volumes,
+)
 from tests.fakes import mdm_site
 
 ACTOR = mdm_site.ACTOR
@@ -116,7 +125,7 @@ def test_topology_shows_who_fails_together(site):
     sets = {found["name"]: [one["name"] for one in found["sds"]] for found in tree["fault_sets"]}
     assert sets == {None: ["alone"], "rack": ["a", "b"]}
     assert [found["name"] for found in tree["pools"]] == ["p"]
-    components = topology.components(site.ctx, "127.0.0.1", 6611)
+    components = topology.components(site.ctx, peers.Peers(site.ctx), "127.0.0.1", 6611)
     assert [(c["component_type"], c["name"]) for c in components] == [
         ("mdm", "mdm"), ("sds", "a"), ("sds", "alone"), ("sds", "b"), ("sdc", "c"),
     ]  # fmt: skip

@@ -1,0 +1,1 @@
+"""MGMT's own database: users, sessions, alerts, history. Nothing about storage is decided here."""

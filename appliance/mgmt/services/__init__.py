@@ -1,0 +1,1 @@
+"""What MGMT knows and does, without HTTP."""

@@ -1,0 +1,183 @@
+"""What a person sees and does, in a real browser over a real cluster."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from selenium.common.exceptions import StaleElementReferenceException
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
+
+from tests.fakes import chromium
+from tests.integration import local_cluster
+
+#: Where screenshots go, if anywhere; they are for people, not for the repository.
+SHOTS = os.environ.get("BASALT_SHOTS")
+
+PAGES = [
+    "health", "volumes", "volumes/new", "servers", "topology", "jobs", "events", "alerts", "rules",
+    "channels", "users", "account", "audit", "system",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory, running_clusters):
+    made = local_cluster.LocalCluster(
+        tmp_path_factory.mktemp("pages") / "cluster", sds=3, mgmt=True
+    )
+    running_clusters.append(made)
+    made.up()
+    yield made
+    made.stop()
+    running_clusters.remove(made)
+    made.remove()
+
+
+@pytest.fixture(scope="module")
+def driver():
+    with chromium.driver() as made:
+        yield made
+
+
+def login(driver, cluster):
+    driver.get(f"{cluster.mgmt_url}/")
+    if driver.find_elements(By.CSS_SELECTOR, ".verdict"):
+        return  # by an earlier test
+    driver.find_element(By.NAME, "name").send_keys("admin")
+    driver.find_element(By.NAME, "password").send_keys(cluster.mgmt_password, Keys.ENTER)
+    until(driver, ".verdict", "")
+
+
+def until(driver, css, words, limit_s=30.0):
+    """The first element of ``css`` that has ``words``."""
+    began = time.monotonic()
+    while True:
+        for element in driver.find_elements(By.CSS_SELECTOR, css):
+            try:
+                if words in element.text:
+                    return element
+            except StaleElementReferenceException:
+                continue
+        seen = [e.text for e in driver.find_elements(By.CSS_SELECTOR, "main")]
+        assert time.monotonic() < began + limit_s, f"no {words!r} in {css}: {seen}"
+        time.sleep(0.05)
+
+
+def shot(driver, name):
+    if SHOTS:
+        Path(SHOTS).mkdir(parents=True, exist_ok=True)
+        driver.save_screenshot(f"{SHOTS}/{name}.png")
+
+
+def test_a_person_sees_a_server_die_and_come_back(driver, cluster):
+    login(driver, cluster)
+    until(driver, ".verdict .word", "healthy".title())
+    driver.find_element(By.LINK_TEXT, "Volumes").click()
+    driver.find_element(By.LINK_TEXT, "New volume").click()
+    driver.find_element(By.NAME, "name").send_keys("music")
+    driver.find_element(By.NAME, "size").send_keys("256MiB", Keys.ENTER)
+    until(driver, ".note.done", "Volume music was made")
+    Select(driver.find_element(By.NAME, "sdc")).select_by_visible_text("sdc1")
+    Select(driver.find_element(By.NAME, "backend")).select_by_value("none")
+    driver.find_element(By.CSS_SELECTOR, "form[action$='/map'] button").click()
+    until(driver, "td[data-label=State]", "attached")
+    shot(driver, "volume")
+    _write(cluster, "music")
+    driver.get(f"{cluster.mgmt_url}/health")
+    until(driver, ".verdict .word", "Healthy")
+    cluster.kill_sds(2)
+    until(driver, ".verdict.degraded .sentence", "2 of 3 SDSs answer", limit_s=5)
+    until(driver, ".alert", "Storage server sds2 is down")
+    shot(driver, "degraded")
+    until(driver, ".alert.error button", "Acknowledge").click()
+    until(driver, ".note.done", "Acknowledged")
+    until(driver, ".alert.error", "acknowledged")
+    _write(cluster, "music")
+    cluster.start_sds(2)
+    _see_the_bar_move(driver)
+    until(driver, ".verdict .word", "Healthy", 90)
+    driver.get(f"{cluster.mgmt_url}/alerts?status=resolved")
+    until(driver, "tbody", "Storage server sds2 is down")
+    bad = [
+        e for e in driver.get_log("browser") if e["level"] == "SEVERE" and "503" not in e["message"]
+    ]
+    assert bad == []
+
+
+def _write(cluster, name):
+    import nbd
+
+    (mapping,) = cluster.cli("volume", "show", name)["mappings"]
+    handle = nbd.NBD()
+    handle.connect_uri(mapping["uri"])
+    block = os.urandom(4 * 1024**2)
+    for offset in range(0, 256 * 1024**2, len(block)):
+        handle.pwrite(block, offset)
+    handle.flush()
+    handle.shutdown()
+
+
+def _see_the_bar_move(driver):
+    """A job's bar at two places at least, or the job through before the second look."""
+    values = set()
+    deadline = time.monotonic() + 60
+    while len(values) < 2 and time.monotonic() < deadline:
+        for bar in driver.find_elements(By.CSS_SELECTOR, "table progress"):
+            try:
+                values.add(bar.get_attribute("value"))
+            except StaleElementReferenceException:
+                continue
+        if values and driver.find_elements(By.CSS_SELECTOR, ".verdict.healthy"):
+            return
+        time.sleep(0.05)
+    assert values, "no bar of a rebuild was seen"
+
+
+@pytest.mark.parametrize("look", ["light", "dark", "phone"])
+def test_no_page_has_a_serious_fault_of_accessibility(driver, cluster, look):
+    login(driver, cluster)
+    chromium.dark(driver, look == "dark")
+    chromium.size(driver, chromium.PHONE if look == "phone" else chromium.DESK)
+    found = []
+    for page in PAGES:
+        driver.get(f"{cluster.mgmt_url}/{page}")
+        found += chromium.violations(driver)
+        wide = driver.execute_script("return document.documentElement.scrollWidth")
+        assert wide <= (chromium.PHONE if look == "phone" else chromium.DESK)[0], page
+        shot(driver, f"{page.replace('/', '-')}-{look}")
+    assert found == []
+
+
+def test_the_keyboard_alone_is_enough(driver, cluster):
+    chromium.size(driver, chromium.DESK)
+    driver.get(f"{cluster.mgmt_url}/health")
+    body = driver.find_element(By.TAG_NAME, "body")
+    body.send_keys(Keys.TAB)
+    focused = driver.switch_to.active_element
+    assert focused.text == "Skip to the content"
+    focused.send_keys(Keys.ENTER)
+    assert driver.switch_to.active_element.get_attribute("id") == "main"
+    driver.get(f"{cluster.mgmt_url}/volumes/new")
+    driver.find_element(By.NAME, "name").send_keys("typed", Keys.TAB, "32MiB", Keys.ENTER)
+    until(driver, "h1", "typed")
+
+
+def test_a_destructive_act_asks_for_the_name(driver, cluster):
+    driver.find_element(By.PARTIAL_LINK_TEXT, "Delete").click()
+    driver.find_element(By.NAME, "confirm").send_keys("something else", Keys.ENTER)
+    until(driver, ".note.failed", "type the name 'typed' to go on")
+    driver.find_element(By.NAME, "confirm").send_keys("typed", Keys.ENTER)
+    until(driver, ".note.done", "Volume typed is being deleted")
+
+
+def test_it_can_be_read_without_javascript(cluster):
+    with chromium.driver(javascript=False) as plain:
+        login(plain, cluster)
+        for page in PAGES:
+            plain.get(f"{cluster.mgmt_url}/{page}")
+            assert plain.find_element(By.TAG_NAME, "h1").get_attribute("textContent")
+        plain.get(f"{cluster.mgmt_url}/health")
+        assert "SDSs answer" in plain.find_element(By.CSS_SELECTOR, ".sentence").text
+        assert plain.find_elements(By.CSS_SELECTOR, "canvas") == []
