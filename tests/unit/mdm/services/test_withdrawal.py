@@ -4,7 +4,8 @@ import pytest
 
 from appliance.common import errors
 from appliance.mdm import bodies
-from appliance.mdm.services import devices, mappings, sds, volumes, withdrawal
+from appliance.mdm.db import models
+from appliance.mdm.services import devices, mappings, orders, sds, volumes, withdrawal
 from tests.unit.mdm.services import moving
 
 ACTOR = "test"
@@ -47,23 +48,22 @@ def test_an_evacuated_sds_holds_nothing_and_the_client_never_lost_a_copy(four):
     assert "sds2" in str(moving.holders(four, four.create(name="newer", columns=4)))
 
 
-def test_sources_and_targets_of_an_evacuation_are_many(four):
+def test_targets_of_an_evacuation_are_many(four):
     volume = four.mapped(columns=8)
     withdrawal.evacuate(four.ctx, ACTOR, "sds2")
     four.until(lambda: bool(four.row(volume).moves))
     assert len({move.to_device_id for move in four.row(volume).moves}) > 1
-    four.until(lambda: sum(len(order.columns) for order in _orders(four, volume)) == 4)
-    sources = {c.source.sds_name for order in _orders(four, volume) for c in order.columns}
-    assert len(sources) > 1
 
 
-def _orders(cluster, volume):
-    return [
-        leg.copy_order
-        for agent in cluster.sds
-        for (name, _), leg in agent.legs.items()
-        if name == volume and leg.copy_order is not None
+def test_neighbouring_columns_are_copied_from_different_replicas():
+    rows = [
+        models.Replica(volume_id="v", column=column, slot=slot, device_id=device, state=state)
+        for column in (0, 1)
+        for slot, (device, state) in enumerate(
+            [("x", "in_sync"), ("y", "in_sync"), ("z", "syncing")]
+        )
     ]
+    assert [orders.source_of(rows, column).device_id for column in (0, 1)] == ["x", "y"]
 
 
 @pytest.mark.parametrize("how", ["job", "undo"])
