@@ -55,8 +55,6 @@ class Talk(abc.ABC):
                 self._client = self._registered()
             self._turn()
         except errors.BasaltError as exc:
-            if isinstance(exc, errors.Unauthenticated):
-                self._start_over()
             if self.trouble != str(exc):
                 logger.warning("no_orders code=%s why=%s", exc.code, exc)
             self.trouble = str(exc)
@@ -68,7 +66,8 @@ class Talk(abc.ABC):
         self.trouble = ""
 
     def _heal(self, error: errors.BasaltError) -> None:
-        """Register again when the MDM does not know the secret any more, a few times."""
+        """Register again, a few times, when the MDM does not know the secret any more: its database
+        may be a recovered one, which gives agents that register again their places back."""
         if not isinstance(error, errors.Unauthenticated) or self._client is None:
             return
         if self.heal_attempts > HEAL_LIMIT:
@@ -84,12 +83,6 @@ class Talk(abc.ABC):
     def close(self) -> None:
         if self._client is not None:
             self._client.close()
-
-    def _start_over(self) -> None:
-        """The MDM does not know the secret: its database may be a recovered one, which gives
-        agents that register again their places back."""
-        self.close()
-        self._client = None
 
     @abc.abstractmethod
     def _words(self) -> messages.Registration:
