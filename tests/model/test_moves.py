@@ -1,5 +1,6 @@
 """The adversary again, with a third SDS to which replicas move, and back, while all goes wrong."""
 
+import pytest
 from hypothesis import HealthCheck, settings, stateful
 from hypothesis import strategies as st
 
@@ -67,7 +68,7 @@ class Moving(adversary.Adversary):
 
     @stateful.rule(client=adversary.CLIENT, block=adversary.BLOCK)
     def a_client_reads_the_third_replica(self, client: int, block: int) -> None:
-        used = self._used(client)
+        used = self.used(client)
         if used is not None and len(used[1].columns[0]) > 2:
             self.a_client_reads(client, block, 2)
 
@@ -75,10 +76,12 @@ class Moving(adversary.Adversary):
 class TestMoving(Moving.TestCase):
     """Random histories."""
 
+    pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
 
 TestMoving.settings = settings(
-    max_examples=10,
-    stateful_step_count=40,
+    max_examples=6,
+    stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )

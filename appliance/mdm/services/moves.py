@@ -71,8 +71,13 @@ def leaving(volume: models.Volume) -> frozenset[Place]:
 
 
 def ready(volume: models.Volume, up: set[str]) -> bool:
-    """Whether a turn now would take a needless replica out of the map."""
+    """Whether a turn should take needless replicas out of the map now.
+
+    Not while others are copied: a turn makes every copy of the volume begin again (R8).
+    """
     states = _states(volume)
+    if copying(volume):
+        return False
     for column, device_id in leaving(volume):
         state = states.get((column, device_id), model.ReplicaState.STALE)
         if state == model.ReplicaState.STALE:
@@ -80,6 +85,15 @@ def ready(volume: models.Volume, up: set[str]) -> bool:
         if _others(volume, column, device_id, up) >= _needed(state):
             return True
     return False
+
+
+def copying(volume: models.Volume) -> bool:
+    """Whether a turn would cost the progress of a copy that is needed."""
+    needless = leaving(volume)
+    return any(
+        row.state == model.ReplicaState.SYNCING and (row.column, row.device_id) not in needless
+        for row in volume.replicas
+    )
 
 
 def settle(tx: unit_of_work.Tx, volume: models.Volume) -> None:

@@ -85,7 +85,7 @@ class Gate:
         """Whether the moves may begin now; they count from then on. ``most``: volumes that move
         at one device at once."""
         wanted = [(move.column, move.to_device) for move in planned]
-        if not wanted or row.turn_open:
+        if not wanted or row.turn_open or moves.copying(row):
             return False
         ends = _ends(row, wanted)
         if any(self._busy[device_id] >= most for device_id in ends):

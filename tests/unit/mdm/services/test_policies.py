@@ -108,7 +108,7 @@ def test_applications_come_first_by_default(three):
 def test_at_most_as_many_volumes_move_at_a_device_at_once_as_copies_may_run(new_cluster):
     cluster = new_cluster(sds=4)
     _policy(cluster, "copies", copies=1)
-    made = [cluster.create(name=f"v{n}", columns=4) for n in range(4)]
+    made = [cluster.create(name=f"v{n}", columns=4) for n in range(2)]
     withdrawal.evacuate(cluster.ctx, ACTOR, "sds2")
     most = []
 

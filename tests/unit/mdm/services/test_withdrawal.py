@@ -5,7 +5,8 @@ import pytest
 from appliance.common import errors
 from appliance.mdm import bodies
 from appliance.mdm.db import models
-from appliance.mdm.services import devices, mappings, orders, sds, volumes, withdrawal
+from appliance.mdm.services import devices, mappings, orders, pools, sds, volumes, withdrawal
+from appliance.protocol import messages
 from tests.unit.mdm.services import moving
 
 ACTOR = "test"
@@ -205,3 +206,25 @@ def test_sdss_in_other_states_are_not_evacuated_or_readmitted(four):
     with pytest.raises(errors.Conflict, match="in state removing"):
         withdrawal.evacuate(four.ctx, ACTOR, "sds1")
     assert bodies.is_id(sds.get(four.ctx, "sds1")["id"])
+
+
+def test_no_copy_of_a_volume_begins_again_because_another_one_is_over(four):
+    pools.update(four.ctx, ACTOR, "pool", bodies.PoolChange(rebuild_policy="unlimited"))
+    volume = four.mapped(columns=8)
+    withdrawal.evacuate(four.ctx, ACTOR, "sds2")
+    four.until(lambda: sum(len(leg.copy_order.columns) for leg in _copied_to(four)) == 4)
+    first, *others = _copied_to(four)
+    assert others
+    total = first.copy.total_bytes
+    first.copy = messages.CopyReport(first.generation, total, total, done=True)
+    generation = four.row(volume).generation
+    four.steps(40)
+    assert four.row(volume).generation == generation
+    moving.finish(four, lambda: _state(four, "evacuate") == "done")
+    assert four.row(volume).generation == generation + 1  # all left in one turn
+
+
+def _copied_to(cluster):
+    return [
+        leg for agent in cluster.sds for leg in agent.legs.values() if leg.copy_order is not None
+    ]
