@@ -2,7 +2,9 @@
 a writer is never taken for rot; passes rest, go on, and outlive their process."""
 
 import os
+import random
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,10 @@ from appliance.domain import intents, sums
 from tests.fakes import sds_agent
 from tests.integration import copies, local_cluster
 from tests.integration.conftest import MakeCluster, MakeVolume
-from tests.integration.test_server_loss import Writer
 
 MIB = 1 << 20
 SIZE = 64 * MIB
+CHASERS = 4
 Cluster = local_cluster.LocalCluster
 
 
@@ -161,36 +163,78 @@ def test_under_a_client_rot_is_repaired_where_a_sum_holds_and_told_of_where_none
     assert differ == [18]
 
 
+class Chaser(threading.Thread):
+    """Writes blocks of its own all over one region, which somebody else moves on."""
+
+    def __init__(self, uri: str, number: int, expected: bytearray) -> None:
+        super().__init__()
+        self.region = 0
+        self.written = 0
+        self.over = False
+        self._handle = nbd.NBD()
+        self._handle.connect_uri(uri)
+        self._number = number
+        self._expected = expected
+
+    def run(self) -> None:
+        chance = random.Random(self._number)
+        while not self.over:
+            block = chance.randrange(16 * MIB // 4096 // CHASERS) * CHASERS + self._number
+            offset = self.region * 16 * MIB + block * 4096
+            data = chance.randbytes(4096)
+            self._handle.pwrite(data, offset)
+            self._expected[offset : offset + 4096] = data
+            self.written += 1
+        self._handle.flush()
+        self._handle.shutdown()
+
+
 def test_a_writer_is_never_taken_for_rot(fast: Cluster, make_volume: MakeVolume) -> None:
+    """It writes just where the scrub is: into a region that was clean when the scrub came to it."""
     name = make_volume("64MiB", "--columns", "3")
-    mapped(fast, name).shutdown()
-    writer = Writer(fast.cli("volume", "show", name)["mappings"][0]["uri"])
-    writer.start()
-    writer.go_on(50)
-    compared = 0
-    for _ in range(4):
-        seen = scrub(fast, name)
-        assert seen["mismatches"] == 0
-        compared += seen["compared_bytes"]
-        writer.go_on(50)
-    writer.stop()
+    handle = mapped(fast, name)
+    expected = bytearray(os.urandom(SIZE))
+    for offset in range(0, SIZE, 16 * MIB):
+        handle.pwrite(expected[offset : offset + 16 * MIB], offset)
+    handle.flush()
+    handle.shutdown()
     until_clean(fast, name)
-    seen = scrub(fast, name)
-    assert (seen["mismatches"], seen["skipped_regions"]) == (0, 0)
-    assert seen["compared_bytes"] == SIZE
+    uri = fast.cli("volume", "show", name)["mappings"][0]["uri"]
+    chasers = [Chaser(uri, number, expected) for number in range(CHASERS)]
+    fast.cli("pool", "set", "default", "--scrub-rate", "6MiB")
+    fast.cli("scrub", "start", name)
+    for chaser in chasers:
+        chaser.start()
+    asking = fast.client()
+
+    def look() -> Any:
+        (seen,) = (one for one in asking.get("/api/v1/scrubs")["items"] if one["volume"] == name)
+        for chaser in chasers:
+            chaser.region = min(seen["position_bytes"] // (16 * MIB), 3)
+        return seen
+
+    seen = local_cluster.wait(look, lambda one: one["state"] == "idle", "the scrub to end")
+    asking.close()
+    for chaser in chasers:
+        chaser.over = True
+        chaser.join(30)
+        assert chaser.written > 100
+    assert seen["mismatches"] == 0
+    assert seen["compared_bytes"] + seen["skipped_regions"] * 16 * MIB == SIZE
+    assert seen["compared_bytes"] >= 32 * MIB  # or it was all skipped, and proves nothing
     unmap(fast, name)
-    copies.check_equal(fast, fast.cli("volume", "show", name), bytes(writer.expected))
+    copies.check_equal(fast, fast.cli("volume", "show", name), bytes(expected))
 
 
 def test_a_pass_rests_goes_on_and_outlives_its_process(make_cluster: MakeCluster) -> None:
-    cluster = make_cluster(sds=2)
+    cluster = make_cluster()
     cluster.cli("volume", "create", "v", "--size", str(SIZE), "--columns", "2")
     handle = mapped(cluster, "v")
     handle.pwrite(os.urandom(32 * MIB), 0)
     handle.pwrite(os.urandom(32 * MIB), 32 * MIB)
     handle.flush()
     until_clean(cluster, "v")
-    cluster.cli("pool", "set", "default", "--scrub-rate", "8MiB")
+    cluster.cli("pool", "set", "default", "--scrub-rate", "1MiB")  # a minute
     cluster.cli("scrub", "start", "v")
     shown = local_cluster.wait(
         lambda: cluster.cli("volume", "show", "v")["scrub"],
@@ -205,6 +249,9 @@ def test_a_pass_rests_goes_on_and_outlives_its_process(make_cluster: MakeCluster
         lines = {p: Path(f"/proc/{p}/cmdline") for p in sds_agent.holders(lock)}
         return [p for p, line in lines.items() if b"scrubber" in line.read_bytes()]
 
+    # Of the two that hold the volume one scrubs; the other one is killed later.
+    second = cluster.cli("volume", "show", "v")["replicas"][1]["sds"]
+    number = int(second.removeprefix("sds"))
     (pid,) = local_cluster.wait(scrubbers, lambda found: len(found) == 1, "the scrubber")
     os.kill(pid, signal.SIGKILL)
     local_cluster.wait(scrubbers, lambda found: found not in ([], [pid]), "another scrubber")
@@ -215,9 +262,9 @@ def test_a_pass_rests_goes_on_and_outlives_its_process(make_cluster: MakeCluster
     assert rests["position_bytes"] >= shown["position_bytes"]
     with pytest.raises(local_cluster.CommandFailed, match="already"):
         cluster.cli("scrub", "start", "v")
-    cluster.kill_sds(2)  # a turn, and another when it is back: neither begins the pass anew
+    cluster.kill_sds(number)  # a turn, and another when it is back: neither begins the pass anew
     cluster.cli("scrub", "resume", "v")
-    cluster.start_sds(2)
+    cluster.start_sds(number)
     cluster.wait_healthy("v")
     cluster.cli("pool", "set", "default", "--scrub-rate", "0")
     seen = done(cluster, "v")

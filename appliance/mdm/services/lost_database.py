@@ -1,8 +1,8 @@
 """A lost database made again from what the devices keep (``appliance.disk``), while no MDM runs.
 
 What devices do not know is gone: pools and domains without a device, tokens that are in no file,
-mappings, jobs, events. Agents get their places back when they register (``registration``); each
-incarnation that left an intent file ended in doubt (R7).
+mappings, moves, jobs, events. Agents get their places back when they register
+(``registration``); each incarnation that left an intent file ended in doubt (R7).
 """
 
 import contextlib
@@ -276,27 +276,49 @@ class _Rows:
         newest = plan.chosen.newest.volume
         own: dict[str, set[int]] = {}
         for column in plan.chosen.columns:
-            right = {copy.device_id for copy in column.right}
-            for slot, replica in enumerate(newest.chart.columns[column.index]):
-                own.setdefault(replica.device_id, set()).add(column.index)
-                in_sync = replica.device_id in right
+            right = [copy.device_id for copy in column.right]
+            known = [replica.device_id for replica in newest.chart.columns[column.index]]
+            for slot, device_id in enumerate(self._two_of(known, right)):
+                own.setdefault(device_id, set()).add(column.index)
+                in_sync = device_id in right
                 state = model.ReplicaState.IN_SYNC if in_sync else model.ReplicaState.STALE
                 self._tx.session.add(
                     models.Replica(
                         volume_id=plan.ident, column=column.index, slot=slot,
-                        device_id=replica.device_id, state=state.value, full_copy=not in_sync,
+                        device_id=device_id, state=state.value, full_copy=not in_sync,
                     )
                 )  # fmt: skip
-        for device_id, columns in own.items():
-            here = layout.own_bytes(frozenset(columns), newest.ncols, size, newest.unit)
+        everywhere = {copy.device_id for copy in plan.copies} | own.keys()
+        for device_id in sorted(everywhere):
+            columns = frozenset(own.get(device_id, ()))
+            here = layout.own_bytes(columns, newest.ncols, size, newest.unit)
             self._tx.session.add(
                 models.VolumeLeg(
                     volume_id=plan.ident,
                     device_id=device_id,
                     reserved_bytes=0 if newest.thin else here,
+                    deleting=not columns,
                     revision=1,
                 )
             )
+
+    def _two_of(self, known: Sequence[str], right: Sequence[str]) -> list[str]:
+        """The devices that keep a column. One that was moving has a third, and the move is lost:
+        those with the truth stay, in two fault sets if they can."""
+        if len(known) <= model.REPLICAS:
+            return list(known)
+        best = sorted(known, key=lambda device_id: device_id not in right)
+        first, *others = best
+        others.sort(key=lambda d: (self._fault_set(d) == self._fault_set(first), d not in right))
+        kept = {first, *others[: model.REPLICAS - 1]}
+        return [device_id for device_id in known if device_id in kept]
+
+    def _fault_set(self, device_id: str) -> str:
+        device = self._devices.get(device_id)
+        if device is None:
+            return self._holders[device_id].sds_id
+        place = device.place
+        return (place.fault_set_id if place is not None else "") or device.label.sds_id
 
     def _keep(self, row: models.Base) -> None:
         self._tx.session.add(row)
@@ -313,10 +335,7 @@ def _told(found: survey.Survey, plans: Sequence[_Plan]) -> list[str]:
         if not plan.whole:
             lines.append(f"volume {newest.name}: left out, for a column has no copy here")
             continue
-        stale = sum(
-            len(newest.chart.columns[column.index]) - len(column.right)
-            for column in plan.chosen.columns
-        )
+        stale = sum(max(0, model.REPLICAS - len(column.right)) for column in plan.chosen.columns)
         lines.append(
             f"volume {newest.name}: {units.format_size(newest.size)}, generation "
             f"{plan.chosen.generation}, {stale} of {2 * newest.ncols} copies to be made again"

@@ -249,6 +249,24 @@ def test_a_step_whose_lock_ran_out_is_done_again(pair: Pair, client: Any) -> Non
     assert len(client.asked) == 49
 
 
+def test_what_is_in_flight_outside_of_the_lock_is_no_mismatch(pair: Pair, client: Any) -> None:
+    grant, give_back = client.lock, client.unlock
+
+    def drained(words: messages.LockRequest) -> dict[str, object]:
+        pair.y.write(words.offset, pair.x.read(words.offset, 512))
+        return dict(grant(words))
+
+    def in_flight(ident: str) -> None:
+        pair.y.write(client.held[ident].offset, b"not everywhere yet")
+        give_back(ident)
+
+    client.lock, client.unlock = drained, in_flight
+    for unit in range(48):
+        pair.y.write(unit * MIB, b"not everywhere yet")
+    done = pair.scrub(clients=(client.to_order("c1"),))
+    assert (done.done, done.counts.mismatches) == (True, 0)
+
+
 def test_a_pass_goes_on_where_it_was(pair: Pair) -> None:
     counts = messages.ScrubCounts(5, 1, 2, 1)
     done = pair.scrub(start=REGION + 3 * MIB, counts=counts)
