@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 from appliance.common import errors
 from appliance.rest import client
-from tests.chaos import host, memory, network, role
+from tests.chaos import finaliser, host, memory, network, role
 
 T = TypeVar("T")
 
@@ -66,6 +66,7 @@ class NetCluster:
         self.files: dict[str, int] = {}
         self.hosts: dict[str, host.Host] = {}
         self._read: dict[str, int] = {}
+        self._finaliser = finaliser.Finaliser(self.directory.name, self.directory)
         self._groups = memory.Groups(self.directory.name)
         self._switch = host.Host("switch")
         self._net = network.Network(self._switch, ADDRESSES["switch"])
@@ -91,8 +92,7 @@ class NetCluster:
             with contextlib.suppress(RuntimeError, OSError):  # it is off already
                 self.power_off(name)
         self._switch.power_off()
-        self._groups.remove()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        self._finaliser.close()
 
     # --- hosts and roles ---------------------------------------------------------------
 

@@ -43,7 +43,7 @@ class ColdStart:
     def __init__(self, on: cluster.NetCluster, kind: str) -> None:
         self._on = on
         self._kind = kind
-        self._name = f"fs-{kind}"
+        self._name = f"{on.directory.name}-{kind}"  # of its loop device too: see finaliser
         self._mount = Path("/run/fs")
         self._journal = on.directory / f"{self._name}.journal"
         self._journal.touch()

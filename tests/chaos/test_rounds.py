@@ -1,11 +1,15 @@
 """Rounds of faults on a cluster of real hosts: fixed seeds, and those a seed may not choose."""
 
+import contextlib
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.chaos import cluster, deaths, driver, fault, faults
+from tests.chaos import cluster, deaths, driver, fault, faults, host
 
 pytestmark = pytest.mark.alone
 
@@ -64,6 +68,35 @@ def test_data_goes_over_tcp_from_host_to_host(on: cluster.NetCluster) -> None:
     wanted = {_kernel_words(cluster.ADDRESSES[sds]) for sds in cluster.SDSS}
     assert wanted <= far
     on.unmap("tcp", "sdc1")
+
+
+@pytest.mark.timeout(120)
+def test_nothing_is_left_of_a_cluster_whose_maker_was_killed() -> None:
+    words = "import sys; from tests.chaos import cluster; c = cluster.NetCluster().__enter__(); "
+    words += "print(c.directory.name, flush=True); sys.stdin.read()"
+    maker = subprocess.Popen(
+        [sys.executable, "-c", words],
+        cwd=host.REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert maker.stdout is not None
+    name = maker.stdout.readline().strip()
+    assert _traces(name)
+    maker.kill()
+    maker.communicate()
+    cluster.wait(lambda: _traces(name), lambda left: left == [], "everything to be gone")
+
+
+def _traces(name: str) -> list[str]:
+    """Files, control groups, loop devices and processes of a run."""
+    found = [str(path) for path in Path("/dev/shm").glob(f"{name}*")]
+    found += [str(path) for path in Path("/sys/fs/cgroup/memory").glob(f"{name}*")]
+    for path in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with contextlib.suppress(OSError):
+            found += [str(path)] if name in path.read_text(encoding="utf-8") else []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found += [str(path)] if name.encode() in path.read_bytes() else []
+    return found
 
 
 def _plugin(on: cluster.NetCluster) -> int:
