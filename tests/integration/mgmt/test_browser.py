@@ -104,6 +104,8 @@ def test_a_person_sees_a_server_die_and_come_back(driver, cluster):
         e for e in driver.get_log("browser") if e["level"] == "SEVERE" and "503" not in e["message"]
     ]
     assert bad == []
+    cluster.cli("volume", "unmap", "music", "--sdc", "sdc1")
+    cluster.cli("volume", "delete", "music")
 
 
 def _write(cluster, name):
@@ -135,6 +137,7 @@ def _see_the_bar_move(driver):
     assert values, "no bar of a rebuild was seen"
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("look", ["light", "dark", "phone"])
 def test_no_page_has_a_serious_fault_of_accessibility(driver, cluster, look):
     login(driver, cluster)
