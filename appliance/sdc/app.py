@@ -13,6 +13,7 @@ from appliance.sdc import (
     config,
     control,
     ground,
+    launch,
     mappings,
     plugin_process,
 )
@@ -56,17 +57,21 @@ def run(cfg: config.Config, stop: threading.Event) -> None:
 def make_ground(cfg: config.Config, boot_id: str, news: Callable[[], None]) -> ground.Ground:
     """What mappings stand on, on this host."""
     log_file = Path(cfg.plugin_log_dir) / "devices.log" if cfg.plugin_log_dir else None
+    launcher: launch.Launcher = launch.Children()
+    if cfg.systemd_units:
+        launcher = launch.Units(cfg.run_dir, cfg.tool_timeout_s)
     backends: dict[str, interface.Backend] = {
         choose.NBD: nbd_kernel.NbdKernel(
             cfg.connections, cfg.nbd_timeout_s, cfg.nbd_dead_timeout_s, cfg.tool_timeout_s
         ),
         choose.FUSE: fuse_loop.FuseLoop(
-            cfg.connections, cfg.tool_timeout_s, cfg.stop_timeout_s, log_file
+            launcher, cfg.connections, cfg.tool_timeout_s, cfg.stop_timeout_s, log_file
         ),
         choose.NONE: none.NoDevice(),
     }
     return ground.Ground(
         cfg=cfg,
+        launcher=launcher,
         boot_id=boot_id,
         backends=backends,
         probes=choose.host_probes(cfg.tool_timeout_s),

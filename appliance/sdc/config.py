@@ -41,6 +41,8 @@ class Config:
     connections: int = 2
     # nbdkit's plugin script; empty means the one beside this package.
     plugin: str = ""
+    # Whether plugins are started by systemd, as units basalt-volume@ and basalt-fuse@.
+    systemd_units: bool = False
     # Folder of one log file per mapping; empty means the agent's own standard error.
     plugin_log_dir: str = ""
     # How long a volume's last flush may take when it is unmapped; afterwards its end is unclean.

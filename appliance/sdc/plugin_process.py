@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 from appliance.common import errors
-from appliance.sdc import config, processes, records
+from appliance.sdc import config, launch, processes, records
 
 logger = logging.getLogger(__name__)
 
@@ -36,14 +36,24 @@ def command(cfg: config.Config, folder: records.Folder, record: records.Record) 
     ]
 
 
-def start(cfg: config.Config, folder: records.Folder, record: records.Record) -> processes.Process:
+def start(
+    cfg: config.Config,
+    launcher: launch.Launcher,
+    folder: records.Folder,
+    record: records.Record,
+) -> processes.Process:
     """Start the plugin of ``record.incarnation``. It is ready once its link answers. OSError."""
     folder.make()
     for left_over in (folder.nbd_socket, folder.link_socket):
         # nbdkit leaves its socket behind, and refuses to start where one is.
         with contextlib.suppress(FileNotFoundError):
             left_over.unlink()
-    process = processes.Process.start(command(cfg, folder, record), log_file(cfg, record.volume_id))
+    process = launcher.start(
+        launch.VOLUME,
+        record.mapping_id,
+        command(cfg, folder, record),
+        log_file(cfg, record.volume_id),
+    )
     logger.info(
         "plugin_started volume=%s incarnation=%s pid=%d",
         record.volume_id,

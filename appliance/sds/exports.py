@@ -89,6 +89,8 @@ class Exports:
             names[replica.intent(incarnation)] = secrets.token_hex(16)
         exported = folder / "exports"
         folder.mkdir(mode=0o700)
+        # This SDS's group may go to the socket in it: clients on this host run as another user.
+        folder.chmod(0o710)
         try:
             exported.mkdir(mode=0o700)
             for file, name in names.items():
@@ -160,7 +162,7 @@ def _listen_unix(path: Path) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(str(path))
-        path.chmod(0o600)
+        path.chmod(0o660)
         sock.listen(_BACKLOG)
     except OSError:
         sock.close()
