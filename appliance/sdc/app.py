@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from appliance.agent import identity, process
-from appliance.common import clock, daemon
+from appliance.common import clock, daemon, tls
 from appliance.rest import server
 from appliance.sdc import (
     agent,
@@ -28,6 +28,7 @@ def run(cfg: config.Config, stop: threading.Event) -> None:
     Plugins and devices outlive it: the next agent takes them up.
     """
     process.raise_descriptor_limit()
+    tls.checked(cfg.data_tls, cfg.tls_dir, "client")
     plugin_process.check_run_dir(cfg.run_dir)
     cfg.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     if cfg.plugin_log_dir:

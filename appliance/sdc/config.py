@@ -29,6 +29,12 @@ class Config:
     control_threads: int = 16
     # Folder of the stable links to the block devices, one per volume name.
     link_dir: Path = Path("/dev/basalt")
+    # TLS on data connections with the cluster's certificates: off, allowed (for the time of a
+    # change) or required; and the folder that has them.
+    data_tls: str = "off"
+    tls_dir: Path = Path("/etc/basalt/tls")
+    # File with the CA of an MDM whose address is https; empty means the host's own CAs.
+    mdm_ca_file: str = ""
     # What shows a volume as a block device: auto, nbd, fuse or none; a mapping may say otherwise.
     backend: str = "auto"
     # How often to ask the MDM for orders.

@@ -4,7 +4,7 @@ import contextlib
 import logging
 from pathlib import Path
 
-from appliance.common import errors
+from appliance.common import errors, tls
 from appliance.sdc import config, launch, processes, records
 
 logger = logging.getLogger(__name__)
@@ -19,6 +19,7 @@ _SOCKET_PATH_LIMIT = 107
 def command(cfg: config.Config, folder: records.Folder, record: records.Record) -> list[str]:
     """The command line of nbdkit. It has nothing secret in it."""
     script = Path(cfg.plugin) if cfg.plugin else PACKAGES / "nbd_plugin" / "plugin.py"
+    secured = [f"tls={cfg.data_tls}", f"tls_dir={cfg.tls_dir}"] if cfg.data_tls != tls.OFF else []
     return [
         "nbdkit",
         "-f",
@@ -33,6 +34,7 @@ def command(cfg: config.Config, folder: records.Folder, record: records.Record) 
         f"link={folder.link_socket}",
         f"volume={record.volume_id}",
         f"read_only={int(record.read_only)}",
+        *secured,
     ]
 
 
