@@ -21,19 +21,6 @@ _MEMORY_MB = 1024
 _ROOT_BYTES = 4 << 30
 _LIMIT_S = 400.0
 
-_UNIT = """
-[Unit]
-DefaultDependencies=no
-Before=local-fs.target
-[Mount]
-What=/dev/vdb
-Where={where}
-Type=ext4
-Options=ro
-[Install]
-WantedBy=local-fs.target
-"""
-
 
 class Machine:
     """``with Machine(folder) as machine``: booted, reachable by ``ssh``, gone afterwards.
@@ -52,6 +39,7 @@ class Machine:
         self.start()
         try:
             self.wait_ssh()
+            self.ssh(f"mkdir -p {REPOSITORY} && mount -o ro /dev/vdb {REPOSITORY}")
         except BaseException:
             self.close()
             raise
@@ -148,13 +136,11 @@ class Machine:
         shutil.rmtree(tree)
 
     def _settle(self, changes: Path) -> None:
-        unit = _unit_name(REPOSITORY)
         files = {
             "etc/hostname": "vm\n",
             "etc/hosts": "127.0.0.1 localhost vm\n",
             "etc/fstab": "",
             "etc/systemd/network/10-lab.network": "[Match]\nName=eth0\n[Network]\nDHCP=ipv4\n",
-            f"etc/systemd/system/{unit}": _UNIT.format(where=REPOSITORY),
             # The tests write nothing into the tree.
             "etc/environment": "PYTHONDONTWRITEBYTECODE=1\n",
             "etc/ssh/sshd_config.d/lab.conf": "UseDNS no\n",
@@ -163,10 +149,6 @@ class Machine:
         for name, text in files.items():
             (changes / name).parent.mkdir(parents=True, exist_ok=True)
             (changes / name).write_text(text)
-        wants = changes / "etc/systemd/system/local-fs.target.wants"
-        wants.mkdir()
-        (wants / unit).symlink_to(f"/etc/systemd/system/{unit}")
-        (changes / str(REPOSITORY).lstrip("/")).mkdir(parents=True)
         (changes / "root/.ssh").chmod(0o700)
         (changes / "root").chmod(0o700)
 
@@ -187,14 +169,6 @@ def _make_image(tree: Path, image: Path, size: int) -> None:
     with image.open("wb") as file:
         file.truncate(size)
     subprocess.run(["mkfs.ext4", "-q", "-F", "-d", str(tree), str(image)], check=True)
-
-
-def _unit_name(path: Path) -> str:
-    done = subprocess.run(
-        ["systemd-escape", "--path", "--suffix=mount", str(path)],
-        check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    return done.stdout.strip()
 
 
 def _free_port() -> int:
