@@ -2,11 +2,12 @@
 
 PYTHON := .venv/bin/python
 COVERAGE_DIR := $(CURDIR)/.coverage_data
-SOURCES := appliance nbd_plugin tests
+SOURCES := appliance nbd_plugin tests ansible
 TESTED := tests/unit tests/contract tests/rules tests/model tests/integration tests/chaos
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format lint unit check test bench chaos soak failures demo demo-down clean
+.PHONY: help setup format lint unit check test test-lab test-vm verify bench chaos soak failures
+.PHONY: demo demo-down clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | sort -u | expand -t 14
@@ -27,6 +28,10 @@ lint: setup
 unit: setup
 	$(PYTHON) -m pytest -q -n auto tests/unit
 
+verify: setup  ## Look at deployed hosts: make verify INVENTORY=ansible/inventories/...
+	@test -n "$(INVENTORY)" || { echo "make verify INVENTORY=FILE" >&2; exit 2; }
+	$(PYTHON) -m pytest -q -p no:cacheprovider tests/infra/verify --inventory=$(INVENTORY)
+
 check: setup  ## Format, lint, types, import contracts, unit tests: under a minute
 	@$(MAKE) --no-print-directory -j2 --output-sync=target lint unit
 
@@ -38,7 +43,7 @@ clean:  ## Remove what the tools left, but not .venv
 # Block devices, mounts and packages are root's, so these targets call sudo where needed.
 ifneq ($(shell id -u),0)
 
-test bench chaos soak failures demo demo-down:
+test test-lab test-vm bench chaos soak failures demo demo-down:
 	@command -v sudo >/dev/null || { \
 	    echo "make $@ mounts file systems and makes block devices, which needs root," \
 	        "and there is no sudo: run it as root" >&2; exit 1; }
@@ -57,6 +62,12 @@ test: lint  ## Everything, with branch coverage of all processes (root)
 	$(MEASURED) $(PYTHON) -m pytest -n auto --dist worksteal -m "not alone" $(TESTED)
 	$(MEASURED) $(PYTHON) -m pytest -m alone $(TESTED)
 	COVERAGE_ROOT=$(CURDIR) $(PYTHON) tests/coverage_gate.py $(COVERAGE_DIR)/data
+
+test-lab: setup  ## Ansible on four containers with systemd, in a network of their own (root)
+	$(PYTHON) -m pytest tests/infra --ignore=tests/infra/verify
+
+test-vm: setup  ## Volumes as /dev/nbdX, in a virtual machine with Debian's kernel (root)
+	$(PYTHON) -m pytest tests/vm/test_in_guest.py
 
 bench: setup  ## Measure beside stock parts, on RAM (root)
 	$(PYTHON) -m tests.bench

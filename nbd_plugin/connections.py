@@ -9,7 +9,6 @@ import collections
 import contextlib
 import errno
 import os
-import pathlib
 import select
 import socket
 import threading
@@ -20,8 +19,9 @@ from typing import Any, TypeVar
 import nbd
 
 from appliance.common import clock as clocks
+from appliance.common import tls
 from appliance.domain import model
-from nbd_plugin import failures, lanes
+from nbd_plugin import failures, lanes, secured
 
 #: A TCP connection or NBD handshake that takes longer has failed: unless the pulse of
 #: its leg goes on, for slowness is not death. Seconds.
@@ -48,12 +48,17 @@ class Connection:
 
     __slots__ = ("_releasing", "_sock", "nbd")
 
-    def __init__(self, leg: model.Leg, export: str, patient: Patience) -> None:
+    def __init__(
+        self, leg: model.Leg, export: str, patient: Patience, data_tls: tls.DataTls
+    ) -> None:
         """Connect and shake hands, for as long as ``patient``. Raises failures.LegDied."""
-        self._sock = _connect(leg, patient)
         # A descriptor closed between two threads' calls could be another connection's by then.
         self._releasing = threading.Lock()
-        self.nbd = _shake_hands(leg, export, self._sock, patient, structured=True)
+        if data_tls.on:
+            self.nbd, self._sock = _secured(leg, export, patient, data_tls, structured=True)
+        else:
+            self._sock = _connect(leg, patient)
+            self.nbd = _shake_hands(leg, export, self._sock, patient, structured=True)
 
     def alive(self) -> bool:
         return not (self.nbd.aio_is_dead() or self.nbd.aio_is_closed())
@@ -85,9 +90,15 @@ class LegPool:
     for balance and may be off by a few. ``dead``: a connection died or could not be made.
     """
 
-    def __init__(self, leg: model.Leg, clock: clocks.Clock | None = None) -> None:
+    def __init__(
+        self,
+        leg: model.Leg,
+        clock: clocks.Clock | None = None,
+        data_tls: tls.DataTls = tls.NONE,
+    ) -> None:
         self._clock = clock or clocks.SystemClock()
         self.leg = leg
+        self._tls = data_tls
         self.device_id = leg.device_id
         self.busy = 0
         self.turn = 0
@@ -108,14 +119,14 @@ class LegPool:
 
     def connect(self, export: str) -> Connection:
         """A connection to ``export`` that lives no longer than the pool."""
-        return self._made(lambda: Connection(self.leg, export, self._patient))
+        return self._made(lambda: Connection(self.leg, export, self._patient, self._tls))
 
     def take_lane(self) -> lanes.Lane:
         """An idle lane, or a new one. Raises failures.LegDied."""
         try:
             return self._idle_lanes.popleft()
         except IndexError:
-            return self._made(lambda: _lane(self.leg, self._patient))
+            return self._made(lambda: _lane(self.leg, self._patient, self._tls))
 
     def _made(self, make: Callable[[], C]) -> C:
         self._check_open()
@@ -184,8 +195,11 @@ class LegPool:
         return failures.LegDied(device=self.device_id, why=exc.string)
 
 
-def _lane(leg: model.Leg, patient: Patience) -> lanes.Lane:
+def _lane(leg: model.Leg, patient: Patience, data_tls: tls.DataTls) -> lanes.Lane:
     """Connect and shake hands. Raises failures.LegDied."""
+    if data_tls.on:
+        handle, sock = _secured(leg, leg.data_export, patient, data_tls, structured=False)
+        return secured.SecuredLane(leg.device_id, handle, sock)
     sock = _connect(leg, patient)
     _shake_hands(leg, leg.data_export, sock, patient, structured=False)
     sock.setblocking(True)  # libnbd's own descriptor is gone by now
@@ -199,23 +213,10 @@ def _shake_hands(
 
     ``structured`` replies cost a call more at both ends for each read; block status needs them.
     """
-    handle = nbd.NBD()
-    handle.set_export_name(export)
-    if structured:
-        handle.add_meta_context(nbd.CONTEXT_BASE_ALLOCATION)
-    handle.set_request_structured_replies(structured)
-    # Bounds are checked once, by the volume; libnbd need not repeat it for each request.
-    handle.set_strict_mode(0)
-    handle.set_pread_initialize(False)
+    handle = _handle(export, structured)
     try:
         handle.aio_connect_socket(os.dup(sock.fileno()))
-        began = time.monotonic()
-        while handle.aio_is_connecting():
-            if not patient(time.monotonic() - began):
-                raise failures.LegDied(device=leg.device_id, why="the handshake took too long")
-            handle.poll(int(_LOOK_S * 1000))
-        if not handle.aio_is_ready():
-            raise failures.LegDied(device=leg.device_id, why="the handshake failed")
+        _until_ready(handle, leg, patient)
     except nbd.Error as exc:
         sock.close()
         raise failures.LegDied(device=leg.device_id, why=exc.string) from exc
@@ -225,10 +226,63 @@ def _shake_hands(
     return handle
 
 
+def _secured(
+    leg: model.Leg, export: str, patient: Patience, data_tls: tls.DataTls, structured: bool
+) -> tuple[nbd.NBD, socket.socket]:
+    """Libnbd's handle, ready for commands, and a descriptor to end its connection by.
+
+    By TCP only, and libnbd connects: it checks a certificate against the address it went to.
+    """
+    why = "it has no address"
+    for index, host in enumerate(leg.hosts):
+        handle = _handle(export, structured)
+        data_tls.prepare(handle)
+        try:
+            handle.aio_connect_tcp(host, str(leg.port))
+            _until_ready(handle, leg, patient if index == len(leg.hosts) - 1 else _hurried)
+            sock = socket.socket(fileno=os.dup(handle.aio_get_fd()))
+        except nbd.Error as exc:
+            why = f"{host}:{leg.port}: {exc.string}"
+        except failures.LegDied as exc:
+            why = f"{host}:{leg.port}: {exc}"
+        else:
+            _tune(sock)
+            return handle, sock
+    raise failures.LegDied(device=leg.device_id, why=why)
+
+
+def _handle(export: str, structured: bool) -> nbd.NBD:
+    handle = nbd.NBD()
+    handle.set_export_name(export)
+    if structured:
+        handle.add_meta_context(nbd.CONTEXT_BASE_ALLOCATION)
+    handle.set_request_structured_replies(structured)
+    # Bounds are checked once, by the volume; libnbd need not repeat it for each request.
+    handle.set_strict_mode(0)
+    handle.set_pread_initialize(False)
+    return handle
+
+
+def _until_ready(handle: nbd.NBD, leg: model.Leg, patient: Patience) -> None:
+    """Raises failures.LegDied or nbd.Error."""
+    began = time.monotonic()
+    while handle.aio_is_connecting():
+        if not patient(time.monotonic() - began):
+            raise failures.LegDied(device=leg.device_id, why="the handshake took too long")
+        handle.poll(int(_LOOK_S * 1000))
+    if not handle.aio_is_ready():
+        raise failures.LegDied(device=leg.device_id, why="the handshake failed")
+
+
+def _tune(sock: socket.socket) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _TCP_USER_TIMEOUT_MS)
+
+
 def _connect(leg: model.Leg, patient: Patience) -> socket.socket:
     """A connected stream socket: the server's Unix socket where it is on this host, else TCP."""
     why = "it has no address"
-    if leg.socket and pathlib.Path(leg.socket).exists():
+    if leg.socket:  # on this host, or the path of another host's
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             _until_connected(sock, leg.socket, patient)
@@ -244,8 +298,7 @@ def _connect(leg: model.Leg, patient: Patience) -> socket.socket:
         except OSError as exc:
             why = f"{host}:{leg.port}: {exc}"
             continue
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _TCP_USER_TIMEOUT_MS)
+        _tune(sock)
         return sock
     raise failures.LegDied(device=leg.device_id, why=why)
 

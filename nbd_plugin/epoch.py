@@ -10,6 +10,7 @@ from concurrent import futures
 from dataclasses import dataclass
 
 from appliance.common import clock as clocks
+from appliance.common import tls
 from appliance.domain import model
 from nbd_plugin import connections, failures
 
@@ -30,6 +31,7 @@ class Epoch:
         volume_map: model.VolumeMap,
         blame: Callable[[str, str], None],
         clock: clocks.Clock | None = None,
+        data_tls: tls.DataTls = tls.NONE,
     ) -> None:
         """``blame(device_id, kind)`` is told once of each leg that died, failed or is full.
 
@@ -41,7 +43,9 @@ class Epoch:
         self._blame = blame
         self._blamed: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
-        self.pools = {leg.device_id: connections.LegPool(leg, clock) for leg in volume_map.legs}
+        self.pools = {
+            leg.device_id: connections.LegPool(leg, clock, data_tls) for leg in volume_map.legs
+        }
         self.adopt(volume_map)
 
     def adopt(self, volume_map: model.VolumeMap) -> None:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 
 from appliance.common import clock as clocks
-from appliance.common import log
+from appliance.common import log, tls
 from appliance.domain import model
 from appliance.protocol import messages
 from nbd_plugin import failures
@@ -34,6 +34,7 @@ class Mapping:
         clock: clocks.Clock,
         enter: Callable[[Epoch], None],
         lost: Callable[[model.VolumeMap, model.VolumeMap], bool],
+        data_tls: tls.DataTls = tls.NONE,
     ) -> None:
         """``enter(epoch)`` makes an epoch fit for use, before it is; it may take seconds.
 
@@ -44,6 +45,7 @@ class Mapping:
         self._clock = clock
         self._enter = enter
         self._lost = lost
+        self._tls = data_tls
         self._cond = threading.Condition()
         self.epoch: Epoch | None = None
         self.map: model.VolumeMap | None = None
@@ -232,6 +234,7 @@ class Mapping:
             volume_map,
             lambda device, kind: self._on_blame(volume_map.generation, device, kind),
             self._clock,
+            self._tls,
         )
         with self._cond:
             self.map = volume_map

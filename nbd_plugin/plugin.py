@@ -53,7 +53,7 @@ def after_fork() -> None:
     _states = thread_states.load()
     told = params.parse(_pairs)
     link = agent_link.AgentLink(told.link, told.incarnation)
-    _volume = volume.Volume(told.incarnation, told.read_only, link.changed)
+    _volume = volume.Volume(told.incarnation, told.read_only, link.changed, data_tls=told.data_tls)
     _volume.start()
     link.start(_volume)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from appliance.common import clock as clocks
+from appliance.common import tls
 from appliance.domain import layout, model
 from appliance.protocol import messages
 from nbd_plugin import changing, copy_locks, evening, failures, gate, mapping, marks, pulse, reading
@@ -36,13 +37,14 @@ class Volume:
         read_only: bool,
         changed: Callable[[], None],
         clock: clocks.Clock | None = None,
+        data_tls: tls.DataTls = tls.NONE,
     ) -> None:
         self._read_only = read_only
         self._changed = changed
         self._clock = clock or clocks.SystemClock()
         self.counters = Counters()
         self._mapping = mapping.Mapping(
-            incarnation, self._news, self._clock, self._enter, self._lost
+            incarnation, self._news, self._clock, self._enter, self._lost, data_tls
         )
         self._marks: marks.Marks | None = None
         self._gate = gate.Gate()

@@ -34,6 +34,8 @@ class Settings(Protocol):
     @property
     def join_token_file(self) -> Path: ...
     @property
+    def mdm_ca_file(self) -> str: ...
+    @property
     def hosts(self) -> tuple[str, ...]: ...
     @property
     def control_port(self) -> int: ...
@@ -65,6 +67,7 @@ def register(
         _join_token(settings.join_token_file),
         headers={"X-Basalt-Secret": kept.secret} if kept is not None else None,
         user_agent=f"basalt-{role}",
+        ca_file=settings.mdm_ca_file,
     )
     try:
         answer = caller.post(f"/api/v1/agents/{role}", codec.to_json(said))

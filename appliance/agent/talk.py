@@ -129,5 +129,8 @@ class Talk(abc.ABC):
                 logger.warning("not_announced why=%s", exc)
             self._unannounced = str(exc)
         return client.Client(
-            self._reach.mdm, self._identity.secret, user_agent=f"basalt-{self.role}"
+            self._reach.mdm,
+            self._identity.secret,
+            user_agent=f"basalt-{self.role}",
+            ca_file=self._reach.mdm_ca_file,
         )

@@ -62,12 +62,14 @@ class Ref(click.ParamType):
 
 
 def from_environment(timeout_s: float = 10.0) -> session.Session:
-    """A session as BASALT_URL and BASALT_TOKEN_FILE say."""
+    """A session as BASALT_URL, BASALT_TOKEN_FILE and BASALT_CA_FILE say."""
+    ca_file = os.environ.get("BASALT_CA_FILE")
     token_file = os.environ.get("BASALT_TOKEN_FILE")
     return session.Session(
         urls=split_urls(os.environ.get("BASALT_URL") or session.DEFAULT_URL),
         token_file=Path(token_file) if token_file else None,
         timeout_s=timeout_s,
+        ca_file=Path(ca_file) if ca_file else None,
     )
 
 

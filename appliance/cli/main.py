@@ -72,20 +72,29 @@ class Root(click.Group):
 @click.option("--token-file", envvar="BASALT_TOKEN_FILE", show_envvar=True,
               type=click.Path(dir_okay=False, path_type=Path),
               help=f"File with the token. [default: {session.DEFAULT_TOKEN_FILE}]")  # fmt: skip
+@click.option("--ca-file", envvar="BASALT_CA_FILE", show_envvar=True,
+              type=click.Path(dir_okay=False, path_type=Path),
+              help="CA of an MDM whose address is https. "
+                   f"[default: {session.DEFAULT_CA_FILE}, else this host's CAs]")  # fmt: skip
 @click.option("--timeout", "timeout_s", type=click.FloatRange(min=0.1), default=10.0,
               show_default=True, help="Seconds to wait for one answer.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only, on stdout.")
 @click.version_option(package_name="basalt", prog_name="basalt")
 @click.pass_context
 def cli(
-    ctx: click.Context, url: str, token_file: Path | None, timeout_s: float, as_json: bool
+    ctx: click.Context,
+    url: str,
+    token_file: Path | None,
+    ca_file: Path | None,
+    timeout_s: float,
+    as_json: bool,
 ) -> None:
     """Basalt: mirrored, striped block volumes over ordinary Linux hosts.
 
     Begin with `basalt status`. Exit codes: 0 done, 1 a bug, 2 wrong usage, 3 no such thing,
     4 refused in the present state, 5 no answer or not now, 6 not allowed, 7 damaged data.
     """
-    ctx.obj = session.Session(command.split_urls(url), token_file, timeout_s, as_json)
+    ctx.obj = session.Session(command.split_urls(url), token_file, timeout_s, as_json, ca_file)
 
 
 for _noun in (

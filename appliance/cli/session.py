@@ -18,6 +18,9 @@ DEFAULT_URL = "http://127.0.0.1:6611"
 #: Where an MDM of this host writes its administrator's token.
 DEFAULT_TOKEN_FILE = Path("/var/lib/basalt/mdm/admin.token")
 
+#: The CA of a deployed cluster, which its MDM's certificate is of.
+DEFAULT_CA_FILE = Path("/etc/basalt/tls/ca-cert.pem")
+
 _PREFIX = "/api/v1"
 
 
@@ -29,6 +32,7 @@ class Session:
     token_file: Path | None = None
     timeout_s: float = 10.0
     json: bool = False
+    ca_file: Path | None = None
 
     @functools.cached_property
     def client(self) -> client.Client:
@@ -37,7 +41,9 @@ class Session:
             parts = urllib.parse.urlsplit(url)
             if parts.scheme not in ("http", "https") or not parts.netloc:
                 raise errors.Invalid(what="--url", why=f"{url!r} is not like {DEFAULT_URL}")
-        return client.Client(self.urls, self._token(), self.timeout_s, "basalt-cli")
+        return client.Client(
+            self.urls, self._token(), self.timeout_s, "basalt-cli", ca_file=self._authority()
+        )
 
     def get(self, *parts: str, **params: Any) -> Any:
         """GET ``/api/v1/<parts>``; parts are quoted, parameters that are None left out."""
@@ -64,6 +70,13 @@ class Session:
             after = page.get("next")
             if after is None:
                 return
+
+    def _authority(self) -> str:
+        if self.ca_file is None:
+            return str(DEFAULT_CA_FILE) if DEFAULT_CA_FILE.is_file() else ""
+        if not self.ca_file.is_file():
+            raise errors.Invalid(what="--ca-file", why=f"there is no file {self.ca_file}")
+        return str(self.ca_file)
 
     def _token(self) -> str | None:
         file = self.token_file or DEFAULT_TOKEN_FILE

@@ -1,6 +1,7 @@
 """Logging for every role: ``event key=value`` to stderr, with the request id of the work in hand.
 
-journald stamps the time; without a journal (the single-host cluster's files) the line does.
+Under systemd to the journal itself (``journal``), with fields to search by, and it stamps the
+time; elsewhere (the single-host cluster's files) the line does.
 """
 
 import logging
@@ -9,6 +10,8 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+
+from appliance.common import journal
 
 _request_id: ContextVar[str] = ContextVar("basalt_request_id", default="-")
 
@@ -39,8 +42,11 @@ class _RequestIdFilter(logging.Filter):
 
 
 def setup(role: str, level: str = "INFO") -> None:
-    """Send every record of this process to stderr. Called once, by a role's ``__main__``."""
-    handler = logging.StreamHandler()
+    """Send every record of this process to stderr, or the journal it leads to. Called once, by a
+    role's ``__main__``."""
+    handler: logging.Handler = (
+        journal.Handler(role) if journal.is_ours() else logging.StreamHandler()
+    )
     handler.addFilter(_RequestIdFilter())
     stamp = "" if os.environ.get("JOURNAL_STREAM") else "%(asctime)s "
     handler.setFormatter(

@@ -27,6 +27,9 @@ class Config:
     #: Addresses of the MDM, tried in turn.
     mdm: tuple[str, ...] = ("http://127.0.0.1:6611",)
 
+    #: File with the CA of an MDM whose address is https; "" means the host's own CAs.
+    mdm_ca_file: str = ""
+
     #: File with an administrator's token of the MDM. Every request made for a person carries
     #: that person's name and role too, and the MDM grants no more than that role.
     mdm_token_file: Path = Path("/var/lib/basalt/mdm/admin.token")

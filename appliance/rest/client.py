@@ -26,6 +26,7 @@ class Client:
     ``base_urls`` ("http://host:6611") are tried in turn, starting with the one that answered
     last. A request goes to a second address only if the first cannot have acted on it: no
     connection was made, or it was a GET. ``headers`` go with every request.
+    ``ca_file`` has the CA that servers at https addresses must be of; empty: the host's own CAs.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Client:
         timeout_s: float = 5.0,
         user_agent: str = "basalt",
         headers: Mapping[str, str] | None = None,
+        ca_file: str = "",
     ) -> None:
         self._bases = [base.rstrip("/") for base in base_urls]
         if not self._bases:
@@ -48,6 +50,7 @@ class Client:
             maxsize=16,
             retries=False,
             timeout=urllib3.Timeout(total=timeout_s),
+            ca_certs=ca_file or None,
         )
         self._lock = threading.Lock()
 

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from appliance.agent import identity, process
-from appliance.common import clock, daemon
+from appliance.common import clock, daemon, tls
 from appliance.rest import server
 from appliance.sdc import (
     agent,
     config,
     control,
     ground,
+    launch,
     mappings,
     plugin_process,
 )
@@ -27,6 +28,7 @@ def run(cfg: config.Config, stop: threading.Event) -> None:
     Plugins and devices outlive it: the next agent takes them up.
     """
     process.raise_descriptor_limit()
+    tls.checked(cfg.data_tls, cfg.tls_dir, "client")
     plugin_process.check_run_dir(cfg.run_dir)
     cfg.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     if cfg.plugin_log_dir:
@@ -56,17 +58,21 @@ def run(cfg: config.Config, stop: threading.Event) -> None:
 def make_ground(cfg: config.Config, boot_id: str, news: Callable[[], None]) -> ground.Ground:
     """What mappings stand on, on this host."""
     log_file = Path(cfg.plugin_log_dir) / "devices.log" if cfg.plugin_log_dir else None
+    launcher: launch.Launcher = launch.Children()
+    if cfg.systemd_units:
+        launcher = launch.Units(cfg.run_dir, cfg.tool_timeout_s)
     backends: dict[str, interface.Backend] = {
         choose.NBD: nbd_kernel.NbdKernel(
             cfg.connections, cfg.nbd_timeout_s, cfg.nbd_dead_timeout_s, cfg.tool_timeout_s
         ),
         choose.FUSE: fuse_loop.FuseLoop(
-            cfg.connections, cfg.tool_timeout_s, cfg.stop_timeout_s, log_file
+            launcher, cfg.connections, cfg.tool_timeout_s, cfg.stop_timeout_s, log_file
         ),
         choose.NONE: none.NoDevice(),
     }
     return ground.Ground(
         cfg=cfg,
+        launcher=launcher,
         boot_id=boot_id,
         backends=backends,
         probes=choose.host_probes(cfg.tool_timeout_s),

@@ -29,6 +29,12 @@ class Config:
     control_threads: int = 16
     # Folder of the stable links to the block devices, one per volume name.
     link_dir: Path = Path("/dev/basalt")
+    # TLS on data connections with the cluster's certificates: off, allowed (for the time of a
+    # change) or required; and the folder that has them.
+    data_tls: str = "off"
+    tls_dir: Path = Path("/etc/basalt/tls")
+    # File with the CA of an MDM whose address is https; empty means the host's own CAs.
+    mdm_ca_file: str = ""
     # What shows a volume as a block device: auto, nbd, fuse or none; a mapping may say otherwise.
     backend: str = "auto"
     # How often to ask the MDM for orders.
@@ -41,6 +47,8 @@ class Config:
     connections: int = 2
     # nbdkit's plugin script; empty means the one beside this package.
     plugin: str = ""
+    # Whether plugins are started by systemd, as units basalt-volume@ and basalt-fuse@.
+    systemd_units: bool = False
     # Folder of one log file per mapping; empty means the agent's own standard error.
     plugin_log_dir: str = ""
     # How long a volume's last flush may take when it is unmapped; afterwards its end is unclean.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from appliance.common import clock
-from appliance.sdc import config
+from appliance.sdc import config, launch
 from appliance.sdc.attach import choose, interface
 
 
@@ -14,6 +14,7 @@ class Ground:
     once; it never blocks."""
 
     cfg: config.Config
+    launcher: launch.Launcher
     boot_id: str
     backends: Mapping[str, interface.Backend]
     probes: choose.Probes

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 from pathlib import Path
 
 from appliance.common import errors
@@ -12,12 +13,15 @@ logger = logging.getLogger(__name__)
 def put(folder: Path, name: str, device: str) -> str:
     """Let ``folder/name`` point at ``device``, atomically; returns its path.
 
-    Raises errors.Conflict rather than replace anything but a link.
+    A link that does already is left alone: it may be udev's, who writes it another way. Raises
+    errors.Conflict rather than replace anything but a link.
     """
     folder.mkdir(parents=True, exist_ok=True)
     link = folder / name
     if not link.is_symlink() and link.exists():
         raise errors.Conflict(why=f"{link} exists and is no link; move it away")
+    if _target(link) == device:
+        return str(link)
     temporary = folder / f".{name}.new"
     with contextlib.suppress(FileNotFoundError):
         temporary.unlink()
@@ -29,5 +33,13 @@ def put(folder: Path, name: str, device: str) -> str:
 def drop(path: str, device: str) -> None:
     """Remove the link at ``path`` if it still points at ``device``."""
     with contextlib.suppress(OSError):
-        if path and str(Path(path).readlink()) == device:
+        if path and _target(Path(path)) == device:
             Path(path).unlink()
+
+
+def _target(link: Path) -> str:
+    """The path that ``link`` gives, made absolute; empty if there is none."""
+    try:
+        return os.path.normpath(link.parent / link.readlink())
+    except OSError:
+        return ""

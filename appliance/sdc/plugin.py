@@ -136,7 +136,7 @@ def start(
         detached=False,
         clean=False,
     )
-    process = plugin_process.start(on.cfg, book.folder, book.record)
+    process = plugin_process.start(on.cfg, on.launcher, book.folder, book.record)
     book.write(plugin=process.ident)
     return Plugin(on, process, book, news)
 

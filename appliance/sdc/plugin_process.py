@@ -4,8 +4,8 @@ import contextlib
 import logging
 from pathlib import Path
 
-from appliance.common import errors
-from appliance.sdc import config, processes, records
+from appliance.common import errors, tls
+from appliance.sdc import config, launch, processes, records
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +19,7 @@ _SOCKET_PATH_LIMIT = 107
 def command(cfg: config.Config, folder: records.Folder, record: records.Record) -> list[str]:
     """The command line of nbdkit. It has nothing secret in it."""
     script = Path(cfg.plugin) if cfg.plugin else PACKAGES / "nbd_plugin" / "plugin.py"
+    secured = [f"tls={cfg.data_tls}", f"tls_dir={cfg.tls_dir}"] if cfg.data_tls != tls.OFF else []
     return [
         "nbdkit",
         "-f",
@@ -33,17 +34,28 @@ def command(cfg: config.Config, folder: records.Folder, record: records.Record) 
         f"link={folder.link_socket}",
         f"volume={record.volume_id}",
         f"read_only={int(record.read_only)}",
+        *secured,
     ]
 
 
-def start(cfg: config.Config, folder: records.Folder, record: records.Record) -> processes.Process:
+def start(
+    cfg: config.Config,
+    launcher: launch.Launcher,
+    folder: records.Folder,
+    record: records.Record,
+) -> processes.Process:
     """Start the plugin of ``record.incarnation``. It is ready once its link answers. OSError."""
     folder.make()
     for left_over in (folder.nbd_socket, folder.link_socket):
         # nbdkit leaves its socket behind, and refuses to start where one is.
         with contextlib.suppress(FileNotFoundError):
             left_over.unlink()
-    process = processes.Process.start(command(cfg, folder, record), log_file(cfg, record.volume_id))
+    process = launcher.start(
+        launch.VOLUME,
+        record.mapping_id,
+        command(cfg, folder, record),
+        log_file(cfg, record.volume_id),
+    )
     logger.info(
         "plugin_started volume=%s incarnation=%s pid=%d",
         record.volume_id,

@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from appliance.common import errors
 
@@ -64,7 +63,7 @@ class Process:
         self._mutex = threading.Lock()  # no signal to a pidfd that was closed and used again
 
     @classmethod
-    def start(cls, argv: Sequence[str], log_file: Path | None = None) -> Self:
+    def start(cls, argv: Sequence[str], log_file: Path | None = None) -> "Process":
         """Start ``argv``; its output goes to ``log_file`` or the caller's stderr.
 
         Raises errors.Unavailable if it ends at once, OSError if no process can be made.
@@ -79,15 +78,13 @@ class Process:
                 timeout=_LAUNCH_LIMIT_S,
                 check=True,
             )
-        pid = int(launched.stdout)
-        started = _started(pid)
-        process = cls.adopt(Ident(pid, started)) if started is not None else None
+        process = find(int(launched.stdout))
         if process is None:
             raise errors.Unavailable(why=f"{argv[0]} ended as soon as it was started")
         return process
 
     @classmethod
-    def adopt(cls, ident: Ident) -> Self | None:
+    def adopt(cls, ident: Ident) -> "Process | None":
         """The process an earlier agent started, if it still runs."""
         try:
             pidfd = os.pidfd_open(ident.pid)
@@ -144,6 +141,12 @@ class Process:
         with self._mutex, contextlib.suppress(ProcessLookupError):  # it ended just now
             if self.alive:
                 signal.pidfd_send_signal(self._pidfd, number)
+
+
+def find(pid: int) -> Process | None:
+    """The process with number ``pid``, if there is one."""
+    started = _started(pid)
+    return Process.adopt(Ident(pid, started)) if started is not None else None
 
 
 def with_argument(argument: str) -> list[Ident]:

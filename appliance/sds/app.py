@@ -5,7 +5,7 @@ import threading
 from concurrent import futures
 
 from appliance.agent import process
-from appliance.common import clock, daemon
+from appliance.common import clock, daemon, tls
 from appliance.rest import server
 from appliance.sds import (
     agent,
@@ -39,11 +39,15 @@ def run(settings: config.Config, stop: threading.Event) -> None:
     boot_id = process.boot_id(settings.boot_id_file)
     store = registry.Registry(settings.data_dir)
     starter = processes.Starter()
+    data_tls = tls.checked(settings.data_tls, settings.tls_dir, "server")
+    if data_tls.on:  # copies are its clients
+        tls.checked(settings.data_tls, settings.tls_dir, "client")
     served = exports.Exports(
         settings.run_dir,
         settings.host,
         (settings.data_port_first, settings.data_port_last),
         starter,
+        data_tls,
     )
     held_legs = legs.Legs()
     held_devices = devices.Devices(
@@ -66,6 +70,7 @@ def run(settings: config.Config, stop: threading.Event) -> None:
             workers=workers,
             flushers=flushers,
             death_limit_s=settings.death_limit_s,
+            data_tls=data_tls,
             changed=loop.wake,
         )
     )

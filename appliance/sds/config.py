@@ -30,6 +30,12 @@ class Config:
     # Ports of the data servers, one per volume and device; 0 for both means any free one.
     data_port_first: int = 7200
     data_port_last: int = 9199
+    # TLS on data connections with the cluster's certificates: off, allowed (for the time of a
+    # change) or required; and the folder that has them.
+    data_tls: str = "off"
+    tls_dir: Path = Path("/etc/basalt/tls")
+    # File with the CA of an MDM whose address is https; empty means the host's own CAs.
+    mdm_ca_file: str = ""
     # Protection domain and fault set to register in; an empty fault set: this SDS is one.
     domain: str = "default"
     fault_set: str = ""

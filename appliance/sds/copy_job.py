@@ -7,6 +7,7 @@ that the agent is gone.
 import errno
 from dataclasses import dataclass
 
+from appliance.common import tls
 from appliance.protocol import messages
 
 #: Exit status of a copier that could not write for EIO: the device is broken (R5).
@@ -33,3 +34,4 @@ class Job:
     thin: bool
     keep_join: bool = False
     request_id: str = ""
+    data_tls: tls.DataTls = tls.NONE

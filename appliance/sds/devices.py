@@ -12,7 +12,7 @@ from pathlib import Path
 from appliance.common import durable, errors
 from appliance.disk import records
 from appliance.protocol import messages, record_file
-from appliance.sds import adoption, ballast, probe, registry
+from appliance.sds import adoption, ballast, cache, probe, registry
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Device:
         self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         found = os.fstat(self._fd)
         self._root = (found.st_dev, found.st_ino)
-        self.cache_id = f"{boot_id}:{_mount_id(self._fd)}:{found.st_dev}"
+        self.cache_id = cache.ident(self._fd, boot_id)
         self.measure()
         # A small device must not be eaten by its ballast.
         size = min(ballast_bytes, self.capacity // 16)
@@ -254,11 +254,3 @@ class Devices:
         self._store.forget_device(device_id)
         with self._mutex:
             self._devices.pop(device_id, None)
-
-
-def _mount_id(fd: int) -> str:
-    with Path(f"/proc/self/fdinfo/{fd}").open(encoding="ascii") as info:
-        for line in info:
-            if line.startswith("mnt_id:"):
-                return line.split()[1]
-    raise errors.Unavailable(why="/proc/self/fdinfo shows no mount ids; this kernel is too old")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.agent import identity
-from appliance.common import errors
+from appliance.common import errors, tls
 from appliance.sds import processes, replica_store
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,12 @@ class Exports:
     """
 
     def __init__(
-        self, run_dir: Path, host: str, ports: tuple[int, int], starter: processes.Starter
+        self,
+        run_dir: Path,
+        host: str,
+        ports: tuple[int, int],
+        starter: processes.Starter,
+        data_tls: tls.DataTls,
     ) -> None:
         if len(os.fsencode(run_dir)) > RUN_DIR_LIMIT:
             why = f"longer than {RUN_DIR_LIMIT} bytes, too long for the path of a Unix socket"
@@ -70,6 +75,7 @@ class Exports:
         self._port_count = last + 1 - first
         self._ports_lock = threading.Lock()
         self._starter = starter
+        self._tls = data_tls
 
     def open(
         self,
@@ -89,6 +95,8 @@ class Exports:
             names[replica.intent(incarnation)] = secrets.token_hex(16)
         exported = folder / "exports"
         folder.mkdir(mode=0o700)
+        # This SDS's group may go to the socket in it: clients on this host run as another user.
+        folder.chmod(0o710)
         try:
             exported.mkdir(mode=0o700)
             for file, name in names.items():
@@ -132,7 +140,8 @@ class Exports:
     ) -> processes.Process:
         # nbdkit takes sockets only if LISTEN_PID is its own pid, which exec keeps.
         argv = ["/bin/sh", "-c", 'export LISTEN_PID=$$; exec "$@"', "sh", self._nbdkit]
-        argv += ["-f", "--exit-with-parent", "-t", "1", "--filter=exportname", "file"]
+        argv += ["-f", "--exit-with-parent", "-t", "1", *self._tls.server_arguments()]
+        argv += ["--filter=exportname", "file"]
         argv += [f"dir={exported}", "exportname-list=empty"]
         return self._starter.start(
             argv,
@@ -160,7 +169,7 @@ def _listen_unix(path: Path) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(str(path))
-        path.chmod(0o600)
+        path.chmod(0o660)
         sock.listen(_BACKLOG)
     except OSError:
         sock.close()

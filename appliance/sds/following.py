@@ -133,6 +133,7 @@ def _copy(
             - {column.column for column in wanted.columns}
         ),
         request_id=log.request_id(),
+        data_tls=site.tools.data_tls,
     )
     logger.info(
         "copy_started volume=%s device=%s generation=%d columns=%s",
@@ -164,7 +165,13 @@ def _scrub(
             what="scrub order of generation", got=wanted.generation, have=state.volume.generation
         )
     volume = state.volume
-    job = scrubs.Job(order=wanted, size=volume.size, unit=volume.unit, ncols=volume.ncols)
+    job = scrubs.Job(
+        order=wanted,
+        size=volume.size,
+        unit=volume.unit,
+        ncols=volume.ncols,
+        data_tls=site.tools.data_tls,
+    )
     if running is not None and running.report.scrub_id == wanted.scrub_id:
         told = running.report  # more than the MDM knew when it gave the order
         if told.position >= wanted.start:

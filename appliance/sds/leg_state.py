@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent import futures
 from dataclasses import dataclass
 
+from appliance.common import tls
 from appliance.domain import layout
 from appliance.protocol import messages
 from appliance.sds import (
@@ -31,6 +32,7 @@ class Tools:
     workers: futures.Executor
     flushers: futures.Executor
     death_limit_s: float
+    data_tls: tls.DataTls
     changed: Callable[[], None]
 
 

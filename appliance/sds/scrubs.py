@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from appliance.common import errors
+from appliance.common import errors, tls
 from appliance.protocol import codec, messages
 from appliance.sds import processes, worker
 
@@ -22,6 +22,7 @@ class Job:
     unit: int
     ncols: int
     findings: tuple[messages.ScrubFinding, ...] = ()
+    data_tls: tls.DataTls = tls.NONE
 
 
 class Scrub:

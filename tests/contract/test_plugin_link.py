@@ -10,7 +10,7 @@ import pytest
 
 from appliance.common import errors, units
 from appliance.protocol import messages
-from appliance.sdc import config, plugin_link, plugin_process, processes, records
+from appliance.sdc import config, launch, plugin_link, plugin_process, processes, records
 from tests.fakes import legs, sdc_host
 
 _SIZE = 32 * units.MIB
@@ -31,7 +31,7 @@ class Site:
         cfg = config.Config(
             run_dir=folder, plugin=str(script), plugin_log_dir=str(folder), plugin_threads=4
         )
-        self.process = plugin_process.start(cfg, self.folder, self.record)
+        self.process = plugin_process.start(cfg, launch.Children(), self.folder, self.record)
         self.news = threading.Event()
         self.link = self.new_link()
 

@@ -61,7 +61,11 @@ class Mdm:
     def _made(self) -> client.Client:
         self._token = _token(self._settings.mdm_token_file)
         return client.Client(
-            self._settings.mdm, self._token, self._settings.mdm_timeout_s, "basalt-mgmt"
+            self._settings.mdm,
+            self._token,
+            self._settings.mdm_timeout_s,
+            "basalt-mgmt",
+            ca_file=self._settings.mdm_ca_file,
         )
 
 

@@ -20,7 +20,7 @@ import logging
 from pathlib import Path
 
 from appliance.common import errors
-from appliance.sdc import processes
+from appliance.sdc import launch, processes
 from appliance.sdc.attach import busy, interface, loop
 
 logger = logging.getLogger(__name__)
@@ -31,11 +31,13 @@ class FuseLoop:
 
     def __init__(
         self,
+        launcher: launch.Launcher,
         connections: int,
         tool_timeout_s: float,
         stop_timeout_s: float,
         log_file: Path | None = None,
     ) -> None:
+        self._launcher = launcher
         self._connections = connections
         self._tool_timeout_s = tool_timeout_s
         self._stop_timeout_s = stop_timeout_s
@@ -92,7 +94,7 @@ class FuseLoop:
         if target.read_only:
             argv.append("--readonly")
         argv += [str(file), "--unix", str(target.socket)]
-        server = processes.Process.start(argv, self._log_file)
+        server = self._launcher.start(launch.FUSE, target.mapping_id, argv, self._log_file)
 
         # A look at mountinfo, not at the file: that could hang with its server.
         mounted = processes.poll_until(

@@ -41,6 +41,10 @@ class NbdKernel:
         self._listener: threading.Thread | None = None
 
     def attach(self, target: interface.Target) -> interface.Attached:
+        # Read by udev at the device's first event (systemd/60-basalt.rules).
+        (target.folder / "udev").write_text(
+            f"BASALT_VOLUME={target.volume_name}\n", encoding="utf-8"
+        )
         left_over = _of(target.mapping_id)
         if left_over:
             # An agent died before it could write it down.

@@ -47,7 +47,9 @@ class Run:
         self._target = target.Target(Path(job.folder) / "data", job.thin)
         self._locks = locks.Locks(job.order.clients, job.order.generation, time)
         self._sources = {
-            column.column: source.Source(column.source, column.source.data_export, time)
+            column.column: source.Source(
+                column.source, column.source.data_export, time, job.data_tls
+            )
             for column in job.order.columns
         }
         self._ended = threading.Event()
@@ -81,7 +83,7 @@ class Run:
     def _joined(self) -> frozenset[int]:
         def _read(index: int, export: str) -> bytearray:
             leg = self._job.order.columns[index].source
-            return source.Source(leg, export, self._time).read_all()
+            return source.Source(leg, export, self._time, self._job.data_tls).read_all()
 
         return self._tried(lambda: marks.join(self._job, _read))
 

@@ -8,11 +8,10 @@ import collections
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import nbd
 
-from appliance.common import clock, errors
+from appliance.common import clock, errors, tls
 from appliance.domain import model
 
 #: (offset, length) of ranges that read as zeroes.
@@ -26,10 +25,13 @@ class Source:
     """One export of ``leg``. Thread-safe: connections are pooled. Every method raises
     errors.Unreachable if the server does not answer or refuses."""
 
-    def __init__(self, leg: model.Leg, export: str, time: clock.Clock) -> None:
+    def __init__(
+        self, leg: model.Leg, export: str, time: clock.Clock, data_tls: tls.DataTls
+    ) -> None:
         self._leg = leg
         self._export = export
         self._time = time
+        self._tls = data_tls
         self._idle: collections.deque[nbd.NBD] = collections.deque()
 
     def read(self, offset: int, length: int) -> bytearray:
@@ -92,7 +94,7 @@ class Source:
     def _connected(self) -> nbd.NBD:
         why = "its map names no address"
         targets: list[tuple[str, Callable[[nbd.NBD], None]]] = []
-        if self._leg.socket and Path(self._leg.socket).exists():
+        if self._leg.socket and not self._tls.on:
             targets.append(("socket", lambda h: h.aio_connect_unix(self._leg.socket)))
         for host in self._leg.hosts:
             targets.append((host, functools.partial(_connect_tcp, host, self._leg.port)))
@@ -100,6 +102,7 @@ class Source:
             handle = nbd.NBD()
             handle.set_export_name(self._export)
             handle.add_meta_context(nbd.CONTEXT_BASE_ALLOCATION)
+            self._tls.prepare(handle)
             try:
                 connect(handle)
                 self._wait(handle, handle.aio_is_ready)

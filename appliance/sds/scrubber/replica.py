@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import nbd
 
-from appliance.common import clock, errors
+from appliance.common import clock, errors, tls
 from appliance.domain import intents, sums
 from appliance.protocol import messages
 from appliance.sds.copier import source
@@ -34,13 +34,22 @@ class Replica:
     """Every method raises errors.Unreachable if the server does not answer (any more), and
     errors.DeviceFailed if the device said EIO."""
 
-    def __init__(self, order: messages.ScrubLeg, size: int, unit: int, time: clock.Clock) -> None:
+    def __init__(
+        self,
+        order: messages.ScrubLeg,
+        size: int,
+        unit: int,
+        time: clock.Clock,
+        data_tls: tls.DataTls,
+    ) -> None:
         self.device_id = order.leg.device_id
         self._size = size
         self._unit = unit
-        self._data = Export(order.leg, order.leg.data_export, time)
-        self._sums = Export(order.leg, order.sums_export, time)
-        self._marks = [source.Source(order.leg, name, time) for name in order.intents.values()]
+        self._data = Export(order.leg, order.leg.data_export, time, data_tls)
+        self._sums = Export(order.leg, order.sums_export, time, data_tls)
+        self._marks = [
+            source.Source(order.leg, name, time, data_tls) for name in order.intents.values()
+        ]
         self._where = f"{order.leg.device_id} of SDS {order.leg.sds_name}"
 
     def read(self, offset: int, length: int) -> bytearray:

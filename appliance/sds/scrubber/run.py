@@ -43,7 +43,8 @@ class Run:
         self._told = telling
         self._pace = pace
         self._replicas = {
-            leg.leg.device_id: replica.Replica(leg, job.size, job.unit, time) for leg in order.legs
+            leg.leg.device_id: replica.Replica(leg, job.size, job.unit, time, job.data_tls)
+            for leg in order.legs
         }
         self._locks = locks.Locks(order.clients, order.generation, time)
         self._clients = clients.Clients(order.clients, order.generation)

@@ -61,10 +61,11 @@ def test_names_are_of_128_bits_and_never_logged(served, sds: SdsAgent) -> None:
     assert not any(name in sds.text() for name in names)
 
 
-def test_socket_and_folders_are_the_owners_alone(served) -> None:
+def test_the_group_may_go_to_the_socket_and_see_nothing_else(served) -> None:
     socket = Path(served.socket)
-    assert socket.stat().st_mode & 0o777 == 0o600
-    assert socket.parent.stat().st_mode & 0o077 == 0
+    assert socket.stat().st_mode & 0o777 == 0o660
+    assert socket.parent.stat().st_mode & 0o777 == 0o710
+    assert (socket.parent / "exports").stat().st_mode & 0o077 == 0
     assert sds_agent.names(socket.parent) == ["exports", "nbd.sock"]
 
 

@@ -30,3 +30,12 @@ def test_what_was_given_is_left_as_it_was():
     pairs = dict(GIVEN)
     params.parse(pairs)
     assert pairs == GIVEN
+
+
+def test_tls_is_checked_before_anything_is_served(tmp_path):
+    with pytest.raises(ValueError, match=r"ca-cert\.pem is not there"):
+        params.parse({**GIVEN, "tls": "required", "tls_dir": str(tmp_path)})
+    for name in ("ca-cert.pem", "client-cert.pem", "client-key.pem"):
+        (tmp_path / name).write_text("pem")
+    told = params.parse({**GIVEN, "tls": "required", "tls_dir": str(tmp_path)})
+    assert (told.data_tls.mode, told.data_tls.folder) == ("required", str(tmp_path))

@@ -35,3 +35,14 @@ def test_only_the_own_link_is_removed(tmp_path: Path) -> None:
     links.drop(link, "/dev/loop1")
     links.drop("", "")
     assert not (tmp_path / "vol").is_symlink()
+
+
+def test_udevs_link_to_the_same_device_is_left_and_removed_as_ones_own(tmp_path: Path) -> None:
+    device = tmp_path / "nbd0"
+    folder = tmp_path / "basalt"
+    folder.mkdir()
+    (folder / "vol").symlink_to("../nbd0")
+    links.put(folder, "vol", str(device))
+    assert (folder / "vol").readlink() == Path("../nbd0")
+    links.drop(str(folder / "vol"), str(device))
+    assert not (folder / "vol").is_symlink()

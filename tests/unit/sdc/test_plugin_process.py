@@ -20,6 +20,12 @@ def test_the_command_line_is_as_agreed_with_the_plugin(tmp_path: Path) -> None:
     assert (root / "appliance" / "sdc").is_dir()
 
 
+def test_the_plugin_is_told_of_tls_where_there_is_any(tmp_path: Path) -> None:
+    cfg = config.Config(run_dir=tmp_path, data_tls="required", tls_dir=Path("/tls"))
+    argv = plugin_process.command(cfg, records.Folder(tmp_path, "m1"), RECORD)
+    assert argv[-2:] == ["tls=required", "tls_dir=/tls"]
+
+
 def test_logs_go_to_the_agents_stderr_unless_told_otherwise(tmp_path: Path) -> None:
     assert plugin_process.log_file(config.Config(), "v1") is None
     cfg = config.Config(plugin_log_dir=str(tmp_path))

@@ -1,4 +1,4 @@
-"""Volumes as /dev/nbdX, with a kernel that has nbd: run these there (``pytest tests/vm``)."""
+"""Volumes as /dev/nbdX, with a kernel that has nbd: run these there."""
 
 import os
 import signal

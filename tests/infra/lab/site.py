@@ -1,0 +1,212 @@
+"""A whole lab: four containers, their devices, an inventory, and the playbooks run on it."""
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.infra.lab import host, network, rootfs
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+PLAYBOOKS = REPOSITORY / "ansible"
+
+#: Hosts by their last byte of address. The fifth is for the playbooks that add or replace one.
+NAMES = {"lab1": 11, "lab2": 12, "lab3": 13, "lab4": 14, "lab5": 15}
+
+_DISK_BYTES = 2 << 30
+_LIMIT_S = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """What one run of ansible-playbook said; ``changed`` by host."""
+
+    status: int
+    text: str
+    seconds: float
+    changed: dict[str, int] = field(default_factory=dict)
+
+
+class Site:
+    """Made by ``lab``. Everything of it lies in ``folder`` and the network namespace."""
+
+    def __init__(self, net: network.Network, folder: Path) -> None:
+        self.net = net
+        self.folder = folder
+        self.hosts: dict[str, host.Host] = {}
+        self.disks: dict[str, str] = {}
+        self.inventory = folder / "inventory.json"
+        self.variables: dict[str, Any] = {}
+        self.source = REPOSITORY  # what releases are built of
+        self._tree = rootfs.tree()
+        self._key = folder / "ssh-key"
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self._key)], check=True
+        )
+
+    def add(self, *names: str, disk: bool = True) -> None:
+        """Make and start hosts; each has an empty disk if told so. Returns at once."""
+        for name in names:
+            last = NAMES[name]
+            made = host.Host(self.net, self._tree, self.folder / name, name, last)
+            self.hosts[name] = made
+            addresses = {other: f"{network.PREFIX}{byte}" for other, byte in NAMES.items()}
+            made.settle(self._key.with_suffix(".pub").read_text(), addresses)
+            if disk and name not in self.disks:
+                self.disks[name] = self._new_disk(name)
+            made.start()
+
+    def wait_ssh(self, *names: str) -> None:
+        for name in names or self.hosts:
+            deadline = time.monotonic() + 60
+            while self.ssh(name, "true", check=False).returncode != 0:
+                assert time.monotonic() < deadline, self.hosts[name].console()[-3000:]
+                time.sleep(0.1)
+
+    def ssh(self, name: str, command: str, check: bool = True, timeout_s: float = 120.0) -> Any:
+        """Run a shell command on a host; a CompletedProcess with text."""
+        argv = ["ssh", *self._ssh_options(), f"root@{network.PREFIX}{NAMES[name]}", command]
+        done = subprocess.run(
+            self.net.inside(argv), capture_output=True, text=True, timeout=timeout_s, check=False,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert done.returncode == 0 or not check, f"{name}: {command}\n{done.stdout}{done.stderr}"
+        return done
+
+    def write_inventory(self, groups: dict[str, Sequence[str]], **more: dict[str, Any]) -> None:
+        """``groups``: role → hosts. ``more``: variables of one host."""
+        everyone = sorted({name for members in groups.values() for name in members})
+        hosts = {name: self._variables_of(name, groups) | more.get(name, {}) for name in everyone}
+        inventory = {
+            "all": {
+                "hosts": hosts,
+                "vars": self._common() | self.variables,
+                "children": {
+                    group: {"hosts": {name: {} for name in members}}
+                    for group, members in groups.items()
+                },
+            }
+        }
+        self.inventory.write_text(json.dumps(inventory, indent=2))
+
+    def play(self, playbook: str, *words: str, check: bool = True) -> Play:
+        """Run a playbook of the tree on the inventory."""
+        self._build_release()
+        began = time.monotonic()
+        argv = [_beside("ansible-playbook"), str(PLAYBOOKS / playbook)]
+        argv += ["-i", str(self.inventory), "-e", f"release_source={self.source}", *words]
+        done = subprocess.run(
+            self.net.inside(argv), env=self._environment(), stdin=subprocess.DEVNULL, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=_LIMIT_S, check=False,
+        )  # fmt: skip
+        seconds = time.monotonic() - began
+        recap = re.findall(r"^(\S+) +: ok=\d+ +changed=(\d+)", done.stdout, re.MULTILINE)
+        changed = {name: int(count) for name, count in recap}
+        (self.folder / f"play-{time.time_ns()}-{playbook}.log").write_text(done.stdout)
+        print(f"{playbook} {' '.join(words)}: {seconds:.1f} s, changed {sum(changed.values())}")
+        assert done.returncode == 0 or not check, done.stdout[-6000:]
+        return Play(done.returncode, done.stdout, seconds, changed)
+
+    def verify(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """The testinfra suite, in the lab's network."""
+        argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir"]
+        argv += [str(REPOSITORY), str(REPOSITORY / "tests/infra/verify")]
+        argv += [f"--inventory={self.inventory}", *words]
+        return subprocess.run(
+            self.net.inside(argv), env=self._environment(), capture_output=True, text=True,
+            timeout=_LIMIT_S, check=False, cwd=REPOSITORY,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        for each in self.hosts.values():
+            each.cut()
+        for device in self.disks.values():
+            subprocess.run(["losetup", "--detach", device], check=False, capture_output=True)
+        for each in self.hosts.values():
+            each.remove()
+
+    def _build_release(self) -> None:
+        """What the role release does, outside the lab's network, which has no package index."""
+        build = PLAYBOOKS / "roles/release/files/build.py"
+        words = ["/usr/bin/python3", str(build), str(self.source), self._common()["release_cache"]]
+        subprocess.run([*words, "/usr/bin/python3"], check=True, capture_output=True, timeout=300)
+
+    def _new_disk(self, name: str) -> str:
+        image = self.folder / f"{name}.disk"
+        with image.open("wb") as file:
+            file.truncate(_DISK_BYTES)
+        # LOOP_CTL_GET_FREE and the attach are two steps: another program may be quicker.
+        for _ in range(10):
+            done = subprocess.run(
+                ["losetup", "--find", "--show", "--direct-io=on", str(image)],
+                capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            if done.returncode == 0:
+                return done.stdout.strip()
+        raise AssertionError(f"no loop device: {done.stderr}")
+
+    def _variables_of(self, name: str, groups: dict[str, Sequence[str]]) -> dict[str, Any]:
+        found: dict[str, Any] = {"ansible_host": f"{network.PREFIX}{NAMES[name]}"}
+        if name in groups.get("sds", ()):
+            found["sds_devices"] = [{"path": "/srv/basalt/d1", "device": self.disks[name]}]
+        return found
+
+    def _common(self) -> dict[str, Any]:
+        return {
+            "ansible_user": "root",
+            "ansible_ssh_private_key_file": str(self._key),
+            "ansible_ssh_common_args": " ".join(self._ssh_options(key=False)),
+            "ansible_python_interpreter": "/usr/bin/python3",
+            # Everything is in the root file system; there is no way to a mirror.
+            "cluster_apt_update": False,
+            # No udev in a container, so no links by UUID.
+            "sds_mount_by": "path",
+            "preflight_memory_mb": {"mdm": 256, "sds": 256, "sdc": 256, "mgmt": 256},
+            "pki_dir": str(self.folder / "pki"),
+            "release_cache": str(rootfs.CACHE / "releases"),
+        }
+
+    def _ssh_options(self, key: bool = True) -> list[str]:
+        options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
+        options += ["-o", "LogLevel=ERROR", "-o", "ConnectTimeout=5", "-o", "ControlMaster=auto"]
+        options += ["-o", "ControlPersist=60", "-o", f"ControlPath={self.folder}/%C"]
+        return [*options, "-i", str(self._key)] if key else options
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "ANSIBLE_CONFIG": str(PLAYBOOKS / "ansible.cfg"),
+            "ANSIBLE_HOME": str(self.folder / "ansible"),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_FORKS": "6",
+            "LC_ALL": "C.UTF-8",
+        }
+
+
+@contextlib.contextmanager
+def lab(keep: bool = False) -> Iterator[Site]:
+    """A new lab, gone afterwards; with ``keep`` its folder (logs) stays."""
+    ident = secrets.token_hex(3)
+    folder = Path("/var/tmp", f"basalt-lab-{ident}")
+    folder.mkdir(mode=0o700)
+    with network.Network(f"basalt-lab-{ident}") as net:
+        site = Site(net, folder)
+        try:
+            yield site
+        finally:
+            site.close()
+            if not keep:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _beside(program: str) -> str:
+    return str(Path(sys.executable).with_name(program))
