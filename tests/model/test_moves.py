@@ -79,6 +79,7 @@ class TestMoving(Moving.TestCase):
     pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
+TestMoving.pytestmark = [pytest.mark.timeout(400)]
 TestMoving.settings = settings(
     max_examples=6,
     stateful_step_count=30,

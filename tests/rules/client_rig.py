@@ -55,7 +55,12 @@ class Clients:
         """A client that works by ``volume_map`` now."""
         by = by or self.client()
         by.adopt(volume_map)
-        legs.until(lambda: by._epoch is not None and by._epoch.generation == volume_map.generation)
+        legs.until(
+            lambda: (
+                by._mapping.epoch is not None
+                and by._mapping.epoch.generation == volume_map.generation
+            )
+        )
         return by
 
     def value(self, name: str, block: int = 0) -> int:

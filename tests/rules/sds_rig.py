@@ -5,6 +5,7 @@ from concurrent import futures
 from pathlib import Path
 
 from appliance.agent import identity
+from appliance.common import tls
 from appliance.protocol import messages
 from appliance.sds import devices, exports, leg_state, legs, processes, registry
 from tests.fakes import sds_agent
@@ -34,11 +35,12 @@ class Sds:
         )
         self._tools = leg_state.Tools(
             devices=self.devices,
-            exports=exports.Exports(folder / "run", "127.0.0.1", (0, 0), self._starter),
+            exports=exports.Exports(folder / "run", "127.0.0.1", (0, 0), self._starter, tls.NONE),
             starter=self._starter,
             workers=self._pools[0],
             flushers=self._pools[1],
             death_limit_s=10.0,
+            data_tls=tls.NONE,
             changed=self.told.set,
         )
         self.legs.use(self._tools)

@@ -3,7 +3,7 @@
 import pytest
 
 from appliance.domain import model
-from nbd_plugin import engine, epoch, failures, volume
+from nbd_plugin import changing, commands, epoch, failures, mapping, reading
 from tests.fakes import hand_clock, legs
 from tests.rules.clauses import clause
 from tests.rules.client_rig import IN_SYNC, STALE, SYNCING, K, block, read, writing
@@ -13,10 +13,10 @@ from tests.rules.client_rig import IN_SYNC, STALE, SYNCING, K, block, read, writ
 def test_a_map_that_was_held_up_changes_nothing(clients, broken):
     def adopt_any(self, volume_map):
         with self._cond:
-            self._next = volume_map
+            self._next, self._next_request = volume_map, "-"
             self._cond.notify_all()
 
-    broken.setattr(volume.Volume, "adopt", adopt_any)
+    broken.setattr(mapping.Mapping, "adopt", adopt_any)
     clients.servers["x"].overwrite(0, b"1" * K)
     held_up = clients.map({"y": STALE})  # nothing but this clause keeps C from reading X by it
     new = clients.map({"x": STALE}, kept={"x": held_up.legs[0]})
@@ -24,7 +24,11 @@ def test_a_map_that_was_held_up_changes_nothing(clients, broken):
     c.write(block(2), 0, False)
     c.adopt(held_up)
     if broken:
-        legs.until(lambda: c._epoch is not None and c._epoch.generation == held_up.generation)
+        legs.until(
+            lambda: (
+                c._mapping.epoch is not None and c._mapping.epoch.generation == held_up.generation
+            )
+        )
     found = read(c)
     assert found == 2, f"C reads {chr(found)} from X, after 2 was acknowledged"
     assert c.status().generation == new.generation
@@ -45,7 +49,7 @@ def test_acknowledgements_of_two_generations_do_not_add_up(clients, broken):
                 pool.put(connection)
                 acked.add(pool.device_id)
 
-    broken.setattr(engine, "write", adding_up)
+    broken.setattr(changing, "write", adding_up)
     x, y = clients.servers["x"], clients.servers["y"]
     c = clients.used(clients.map(serve={"x": {"holding": True}}))
     (x.folder / "hold").touch()
@@ -62,14 +66,14 @@ def test_acknowledgements_of_two_generations_do_not_add_up(clients, broken):
 
 @clause("R5 never simply reopened", without="the first 1 lands on X after 2 was acknowledged")
 def test_a_write_that_was_held_up_never_lands_later(clients, broken):
-    broken.setattr(volume.Volume, "_leave_over", lambda self, over: None)
+    broken.setattr(mapping.Mapping, "leave_over", lambda self, over: None)
     x = clients.servers["x"]
     c = clients.used(clients.map(serve={"x": {"holding": True}}))
     c.write(block(9), 5 * K, False)  # marks are made
     (x.folder / "hold").touch()
     first = writing(c, 1)
     legs.until(lambda: not (x.folder / "hold").exists())
-    for connection in list(c._epoch.pools["x"]._all):
+    for connection in list(c._mapping.epoch.pools["x"]._all):
         connection.release()  # as the network does
     if broken:
         first.result()
@@ -91,10 +95,10 @@ def test_a_write_that_was_held_up_never_lands_later(clients, broken):
     without="C gave the write up and goes on: 14 on X, 0 on Y",
 )
 def test_a_write_nobody_can_finish_ends_the_mapping(clients, broken):
-    real = volume.Volume._wait_for_better
+    real = mapping.Mapping.wait_for_better
     broken.setattr(
-        volume.Volume,
-        "_wait_for_better",
+        mapping.Mapping,
+        "wait_for_better",
         lambda self, over, since_s, now, why, must: real(self, over, since_s, now, why, False),
     )
     c = clients.used(clients.map(wait_limit_s=0.3))
@@ -111,7 +115,7 @@ def test_a_write_nobody_can_finish_ends_the_mapping(clients, broken):
 
 @clause("R5 a refused write is evened out", without="the error went up, 2 on X and 0 on Y")
 def test_an_error_goes_up_only_when_the_copies_are_equal(clients, broken):
-    broken.setattr(engine, "_is_final", lambda at, error: True)
+    broken.setattr(commands, "is_final", lambda at, error: True)
     refusing = [
         "error-pwrite=ENOSPC",
         "error-pwrite-rate=100%",
@@ -137,7 +141,7 @@ def _at(clients):
     without="a flush succeeded on the server that had lost a page",
 )
 def test_a_flush_is_not_tried_again_where_it_failed(clients, broken):
-    broken.setattr(volume.Volume, "_leave_over", lambda self, over: None)
+    broken.setattr(mapping.Mapping, "leave_over", lambda self, over: None)
     c = clients.used(clients.map(serve={"y": {"holding": True}}))
     c.write(block(1), 0, False)
     (clients.servers["y"].folder / "no-flush").touch()
@@ -159,7 +163,7 @@ def _cut_off_reader(clients, state: model.ReplicaState) -> tuple[int | None, int
     clients.servers["x"].overwrite(0, b"\x01" * K)
     old = clients.map({"y": state})
     c = clients.client()
-    c._clock = c._pulse._clock = clock
+    c._clock = c._pulse._clock = c._mapping._clock = clock
     clients.used(old, by=c)
     assert read(c) == 1
     new = clients.map({"x": STALE}, kept={"x": old.legs[0]})
@@ -168,7 +172,7 @@ def _cut_off_reader(clients, state: model.ReplicaState) -> tuple[int | None, int
     other.write(block(2), 0, False)
     view = memoryview(bytearray(K))
     try:
-        engine.read(c._epoch, view, 0, clock.monotonic)
+        reading.read(c._mapping.epoch, view, 0, clock.monotonic)
     except failures.NoReader:
         return None, 2
     return view[0], 2
@@ -176,7 +180,7 @@ def _cut_off_reader(clients, state: model.ReplicaState) -> tuple[int | None, int
 
 @clause("R6 the pulse", without="C reads 1 from X after 2 was acknowledged by Y")
 def test_the_wrong_side_of_a_partition_reads_nothing(clients, broken):
-    broken.setattr(engine, "_pulse_of_others", lambda written, pool, now: True)
+    broken.setattr(reading, "_pulse_of_others", lambda written, pool, now: True)
     found, acknowledged = _cut_off_reader(clients, IN_SYNC)
     assert found in (None, acknowledged), (
         f"C reads {found} from X after {acknowledged} was acknowledged by Y"
@@ -189,7 +193,7 @@ def test_the_wrong_side_of_a_partition_reads_nothing(clients, broken):
 )
 def test_a_replica_that_may_be_promoted_by_now_must_answer_too(clients, broken):
     """Y was promoted and X dropped before C heard of either."""
-    real = engine._pulse_of_others
+    real = reading._pulse_of_others
     routes: list[epoch.Route] = []
 
     def of_readers(written, pool, now):
@@ -204,7 +208,7 @@ def test_a_replica_that_may_be_promoted_by_now_must_answer_too(clients, broken):
 
     if broken:
         broken.setattr(epoch, "Route", noted)
-    broken.setattr(engine, "_pulse_of_others", of_readers)
+    broken.setattr(reading, "_pulse_of_others", of_readers)
     found, acknowledged = _cut_off_reader(clients, SYNCING)
     assert found in (None, acknowledged), (
         f"C reads {found} from X after {acknowledged} was acknowledged by Y"

@@ -113,13 +113,13 @@ def test_a_frozen_copier_is_dead_before_the_seal(sds, broken, monkeypatch):
     source = messages.ColumnCopy(0, True, sds_agent.leg_of(report))
     sds.obey(order(1, columns=syncing, copy=messages.CopyOrder(1, (source,), (nobody,))))
     (copy,) = started
-    pid = copy._process.pid
+    pid = copy._worker._process.pid
     sds_agent.until(lambda: copy.report.total_bytes == 8 * MIB)  # it runs
     os.kill(pid, signal.SIGSTOP)
     assert sds.obey(order(2, columns=syncing)).generation == 2
-    alive = copy._process.alive
+    alive = copy._worker._process.alive
     if alive:
-        copy._process.kill()
+        copy._worker._process.kill()
     assert not alive, "a frozen copier of generation 1 lives on"
 
 

@@ -82,8 +82,8 @@ def test_of_two_writes_of_a_block_the_older_never_lands_last(clients, broken):
         real(at, start, data)
 
     known._write_block = held_up
-    known.clear_quiet(c._epoch)
-    clearing = legs.Doing(known.clear_quiet, c._epoch)
+    known.clear_quiet(c._mapping.epoch)
+    clearing = legs.Doing(known.clear_quiet, c._mapping.epoch)
     assert held.wait(20)
     write = writing(c, 2, 2 * BLOCKS)
     if broken:
@@ -105,7 +105,7 @@ def test_an_acknowledged_write_that_was_not_flushed_stays_marked(clients, broken
     c.flush()
     c.write(block(1), 0, False)
     for _ in range(3):
-        c._marks.clear_quiet(c._epoch)
+        c._marks.clear_quiet(c._mapping.epoch)
     assert dirty(clients, "x") == {0}, "cleared while X's page is in its cache only"
 
 
@@ -116,7 +116,7 @@ def test_marks_stay_while_a_copy_is_away(clients, broken):
     c.write(block(1), 0, False)
     c.flush()
     for _ in range(3):
-        c._marks.clear_quiet(c._epoch)
+        c._marks.clear_quiet(c._mapping.epoch)
     assert dirty(clients, "x") == {0}, "Y is stale, and its delta misses the region"
 
 

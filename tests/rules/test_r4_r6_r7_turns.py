@@ -42,9 +42,9 @@ def test_seals_of_before_the_restart_do_not_count(cluster, broken):
     assert cluster.row(volume).turn_open
     real = turns.Turns.begin
 
-    def resume(self, tx, volume_, reason, joiners=(), drop=(), gone=()):
+    def resume(self, tx, volume_, *given):
         resumed = volume_.turn_open and self.get(volume_.id) is None
-        real(self, tx, volume_, reason, joiners, drop, gone)
+        real(self, tx, volume_, *given)
         if resumed:
             volume_.generation -= 1
             found = self._open[volume_.id]

@@ -21,7 +21,7 @@ from appliance.mdm.db import models
 logger = logging.getLogger(__name__)
 
 #: Longest wait for other writers of this process, in seconds.
-WRITERS_WAIT_S = 5.0
+WRITERS_WAIT_S = 15.0
 
 #: (kind of agent, its id): who should poll now.
 Poke = tuple[str, str]

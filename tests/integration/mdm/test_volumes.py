@@ -98,6 +98,7 @@ def test_an_unapproved_client_gets_nothing(mdm):
         mdm.api.post(f"{V1}/volumes/v/mappings", {"sdc": "sdc1"})
 
 
+@pytest.mark.alone
 def test_many_clients_at_once_lose_no_update(mdm):
     def one(number: int) -> None:
         mine = client.Client([mdm.url], mdm.admin_token, timeout_s=60.0)
