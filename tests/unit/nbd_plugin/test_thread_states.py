@@ -98,7 +98,10 @@ def test_nbdkit_ends_well_with_connections_open(make_counter):
         counter.count(two, 4)
         counter.process.terminate()
     assert counter.process.wait(20) == 0
-    assert counter.log.read_text() == ""
+    # nbdkit may tell of a client it could not answer any more; Python has nothing to say.
+    said = counter.log.read_text()
+    assert "Python" not in said, said
+    assert "Traceback" not in said, said
 
 
 def test_without_ctypes_nothing_is_pinned_and_all_works(make_counter):
