@@ -12,7 +12,7 @@ import pytest
 
 from tests.infra.lab import site as labs
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(2400)]
 
 GROUPS = {
     "mdm": ["lab1"],

@@ -9,7 +9,7 @@ import pytest
 from tests.infra.lab import network
 from tests.infra.lab import site as labs
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(2400)]
 
 GROUPS = {"mdm": ["lab1"], "sds": ["lab1", "lab2"], "sdc": ["lab2"]}
 

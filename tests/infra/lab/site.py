@@ -23,7 +23,7 @@ PLAYBOOKS = REPOSITORY / "ansible"
 NAMES = {"lab1": 11, "lab2": 12, "lab3": 13, "lab4": 14, "lab5": 15}
 
 _DISK_BYTES = 2 << 30
-_LIMIT_S = 600
+_LIMIT_S = 1500
 
 
 @dataclass(frozen=True, slots=True)
