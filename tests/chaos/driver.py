@@ -158,7 +158,8 @@ class Run:
                 over = now >= ends_s if left is None else not left
                 if over and not open_faults:
                     break
-                if not over and now >= next_s and len(open_faults) < 2:
+                idle = all(worker.ended for worker in self._workers)
+                if not over and now >= next_s and len(open_faults) < 2 and not idle:
                     fault = self._make(left, [f for _, f in open_faults])
                     if fault is not None:
                         done.faults.append(fault.name)
@@ -242,9 +243,8 @@ class Run:
         if not self._may_end:
             whys = {worker.ended for worker in self._workers}
             raise Finding(f"the mapping ended though no client was hit: {whys}")
-        if any({cluster.MDM, self.sdc} & fault.hosts for fault in going_on):
-            return  # there is no way to a new map yet
-        self._map_again(done)
+        if not going_on:  # else there may be no way to a new map yet
+            self._map_again(done)
 
     def _map_again(self, done: Round) -> None:
         self.abandon_workers()
