@@ -1,5 +1,6 @@
 """A real SDS agent process for tests, its log, and orders and NBD clients made short."""
 
+import contextlib
 import os
 import re
 import signal
@@ -162,15 +163,20 @@ def names(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
 
 
+def _open_files(descriptors: Path) -> set[Path]:
+    """What a process has open; a descriptor it closes meanwhile hides none of the others."""
+    found = set()
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for descriptor in descriptors.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found.add(descriptor.readlink())
+    return found
+
+
 def holders(lock: Path) -> list[int]:
     """Pids of processes that have ``lock`` open."""
     found = []
     for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            try:
-                links = [fd.readlink() for fd in Path(entry.path, "fd").iterdir()]
-            except OSError:
-                continue
-            if lock in links:
-                found.append(int(entry.name))
+        if entry.name.isdigit() and lock in _open_files(Path(entry.path, "fd")):
+            found.append(int(entry.name))
     return found

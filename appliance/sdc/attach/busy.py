@@ -94,15 +94,21 @@ def _opened(device: str) -> int:
 
 def _opens(process: Path, number: int) -> bool:
     try:
-        for link in (process / "fd").iterdir():
-            # A path first: stat of a file on a file system that hangs would hang too.
-            if str(link.readlink()).startswith("/dev/"):
-                seen = link.stat()
-                if stat.S_ISBLK(seen.st_mode) and seen.st_rdev == number:
-                    return True
-    except OSError:  # the process or its descriptor is gone
-        pass
-    return False
+        links = list((process / "fd").iterdir())
+    except OSError:  # the process is gone
+        return False
+    return any(_is_device(link, number) for link in links)
+
+
+def _is_device(link: Path, number: int) -> bool:
+    try:
+        # A path first: stat of a file on a file system that hangs would hang too.
+        if not str(link.readlink()).startswith("/dev/"):
+            return False
+        seen = link.stat()
+    except OSError:  # this descriptor is closed; the process's others count all the same
+        return False
+    return stat.S_ISBLK(seen.st_mode) and seen.st_rdev == number
 
 
 def _name(process: Path) -> str:
