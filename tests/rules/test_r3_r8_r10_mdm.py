@@ -7,7 +7,7 @@ from sqlalchemy import delete
 
 from appliance.agent import identity, talk
 from appliance.mdm.db import models
-from appliance.mdm.services import heartbeats, orders, upkeep
+from appliance.mdm.services import orders, sds_reports, upkeep
 from appliance.protocol import codec, messages
 from tests.rules.clauses import clause
 
@@ -127,14 +127,14 @@ def _copying(cluster) -> str:
 )
 def test_a_copy_whose_host_rebooted_is_not_believed(cluster, broken):
     volume = _copying(cluster)
-    real = heartbeats.Heartbeats._apply_copy
+    real = sds_reports.SdsReports._apply_copy
 
     def believed(self, tx, vol, leg, copy):
         leg.serving, was = True, leg.serving
         real(self, tx, vol, leg, copy)
         leg.serving = was
 
-    broken.setattr(heartbeats.Heartbeats, "_apply_copy", believed)
+    broken.setattr(sds_reports.SdsReports, "_apply_copy", believed)
     cluster.sds[1].finish_copies()
     done = cluster.sds[1].leg(volume).copy
     cluster.sds[1].reboot()  # before it is said, and said all the same
@@ -153,7 +153,7 @@ def test_done_of_an_older_generation_promotes_nobody(cluster, broken):
     old = cluster.row(volume).generation
     cluster.sdcs[0].crash_plugins()  # its last write is somewhere: regions are in doubt
     cluster.until(lambda: cluster.row(volume).generation > old + 0 and _copies(cluster, volume))
-    real = heartbeats.Heartbeats._apply_leg
+    real = sds_reports.SdsReports._apply_leg
 
     def any_generation(self, tx, vol, leg, report):
         if report.copy is not None:
@@ -161,7 +161,7 @@ def test_done_of_an_older_generation_promotes_nobody(cluster, broken):
             report = replace(report, copy=copy)
         real(self, tx, vol, leg, report)
 
-    broken.setattr(heartbeats.Heartbeats, "_apply_leg", any_generation)
+    broken.setattr(sds_reports.SdsReports, "_apply_leg", any_generation)
     for agent in cluster.sds:
         agent.finish_copies(generation=old)
     cluster.steps(10)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from appliance.domain import generations, model
-from appliance.mdm.services import heartbeats, orders, turns
+from appliance.mdm.services import orders, sds_reports, turns
 from tests.rules.clauses import clause
 
 EFFECTIVE_S = model.PULSE_S + model.PULSE_MARGIN_S
@@ -169,9 +169,9 @@ def test_of_two_the_one_with_its_cache_is_kept(cluster, broken):
 )
 def test_a_seal_in_doubt_is_flushed(cluster, broken):
     volume = cluster.mapped()
-    real = heartbeats.Heartbeats._apply_seal
+    real = sds_reports.SdsReports._apply_seal
     broken.setattr(
-        heartbeats.Heartbeats,
+        sds_reports.SdsReports,
         "_apply_seal",
         lambda self, vol, leg, report: real(self, vol, leg, replace(report, flushed=True)),
     )

@@ -197,3 +197,11 @@ def _with_names() -> sqlalchemy.Select[models.Device, str, str]:
         .join(models.Sds, models.Sds.id == models.Device.sds_id)
         .join(models.Pool, models.Pool.id == models.Device.pool_id)
     )
+
+
+def fail(tx: unit_of_work.Tx, device_id: str, reason: str) -> None:
+    """A device that lied or lost something; it comes back only as a new one (R5)."""
+    row = tx.session.get(models.Device, device_id)
+    if row is not None and row.state == "ok":
+        row.state, row.reason = "failed", reason
+        tx.event("device_failed", "device", row.id, row.path, reason=reason, sds=row.sds_id)
