@@ -1,25 +1,16 @@
 """The process of an agent: options and configuration, signals, and what it asks of its host."""
 
 import resource
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from appliance.agent import identity
-from appliance.common import config, daemon, errors, log
-from appliance.protocol import status
+from appliance.common import config, errors
+from appliance.rest import process
 
-
-class Settings(Protocol):
-    """What of a role's configuration is used here."""
-
-    @property
-    def log_level(self) -> str: ...
-
-
-S = TypeVar("S", bound=Settings)
+S = TypeVar("S", bound=process.Settings)
 
 
 def main(
@@ -30,17 +21,7 @@ def main(
 ) -> int:
     """Read options and configuration, then ``run`` until a signal. Exit status: protocol.status."""
     given = config.options(role, f"The {role.upper()} agent of Basalt.").parse_args(argv)
-    try:
-        settings = config.load(settings_class, given.config_dir, given.set)
-        if given.show_config:
-            print(config.show(settings))
-            return 0
-        log.setup(role, settings.log_level)
-        run(settings, daemon.stop_event_on_signals())
-    except (errors.BasaltError, OSError) as exc:
-        print(f"basalt-{role}: {exc}", file=sys.stderr)
-        return status.meaning(exc).exit
-    return 0
+    return process.main(role, settings_class, run, given)
 
 
 def boot_id(file: Path) -> str:

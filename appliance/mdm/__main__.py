@@ -9,59 +9,39 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from appliance.common import clock, daemon, errors, log
+from appliance.common import clock
 from appliance.common import config as configs
 from appliance.mdm import app, config
 from appliance.mdm.services import backup, lost_database
-from appliance.protocol import status
+from appliance.rest import process
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit codes are those of ``protocol.status``: 7 means that the database is damaged."""
-    options = _parser().parse_args(arguments)
-    try:
-        if options.command == "restore":
-            return _restore(options.data_dir, options.source)
-        if options.command == "recover":
-            return _recover(options.data_dir, options.folders, options.accept_older)
-        settings = configs.load(config.Config, options.config_dir, options.set)
-        if options.show_config:
-            print(configs.show(settings))
-            return 0
-        return _run(settings)
-    except errors.BasaltError as exc:
-        print(f"basalt-mdm: {exc}", file=sys.stderr)
-        return status.meaning(exc).exit
+    given = _parser().parse_args(arguments)
+    if given.command == "restore":
+        return process.told("mdm", lambda: _restore(given.data_dir, given.source))
+    if given.command == "recover":
+        return process.told(
+            "mdm", lambda: _recover(given.data_dir, given.folders, given.accept_older)
+        )
+    return process.main(
+        "mdm", config.Config, lambda settings, stop: process.serve(settings, stop, app.Mdm), given
+    )
 
 
-def _run(settings: config.Config) -> int:
-    log.setup("mdm", settings.log_level)
-    stop = daemon.stop_event_on_signals()
-    try:
-        mdm = app.Mdm(settings)
-    except OSError as exc:
-        raise errors.Unavailable(why=f"cannot start: {exc}") from exc
-    try:
-        daemon.run_until(stop, mdm.loop)
-    finally:
-        mdm.close()
-    return 0
-
-
-def _restore(data_dir: Path, source: Path) -> int:
+def _restore(data_dir: Path, source: Path) -> None:
     aside = backup.restore(data_dir, source)
     kept = f"the one before is kept as {aside}" if aside else "there was none before"
     print(f"restored the database in {data_dir} from {source}; {kept}; now start the MDM")
-    return 0
 
 
-def _recover(data_dir: Path, folders: Sequence[Path], accept_older: bool) -> int:
+def _recover(data_dir: Path, folders: Sequence[Path], accept_older: bool) -> None:
     done = lost_database.recover(data_dir, folders, accept_older, clock.SystemClock())
     for line in done.lines:
         print(line)
     kept = f"; the one before is kept as {done.aside}" if done.aside else ""
     print(f"made the database in {data_dir} again{kept}; now start the MDM")
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,10 +6,9 @@
 
 import contextlib
 import logging
-from pathlib import Path
 
 from appliance.common import clock as clocks
-from appliance.common import daemon, errors
+from appliance.common import daemon
 from appliance.domain import health
 from appliance.mdm import config, routes
 from appliance.mdm.db import engine, migrate, unit_of_work
@@ -38,7 +37,7 @@ from appliance.mdm.services import (
     upkeep,
 )
 from appliance.rest import app as rest_app
-from appliance.rest import metrics, openapi, server
+from appliance.rest import metrics, openapi, process, server
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +61,8 @@ class Mdm:
 
     def _start(self, cleanup: contextlib.ExitStack) -> None:
         settings = self._settings
-        _prepare(settings.data_dir)
+        process.prepare_folder(settings.data_dir)
+        tokens.check_file_modes(settings.data_dir)
         cleanup.enter_context(backup.hold(settings.data_dir))
         url = engine.url_of(settings.data_dir, settings.database_url)
         database = engine.sqlite_path(url)
@@ -119,8 +119,7 @@ class Mdm:
         served = server.serve(application, settings.host, settings.port, settings.threads)
         cleanup.callback(served.close)
         self.port = served.port
-        if settings.port_file:
-            _write_port(Path(settings.port_file), served.port)
+        process.write_port(settings.port_file, served.port)
         logger.info("ready port=%d cluster=%s term=%d", served.port, self.cluster_id, self.term)
 
     def _reach_of(self, sds_id: str) -> health.Reach:
@@ -128,20 +127,3 @@ class Mdm:
 
     def _address(self) -> tuple[str, int]:
         return self._settings.host, self.port
-
-
-def _prepare(data_dir: Path) -> None:
-    try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as exc:
-        raise errors.BadConfig(
-            file=str(data_dir), key="data_dir", why=exc.strerror or str(exc)
-        ) from exc
-    tokens.check_file_modes(data_dir)
-
-
-def _write_port(path: Path, port: int) -> None:
-    """Whole or not at all: a starter waits for it."""
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(f"{port}\n", encoding="ascii")
-    temporary.rename(path)

@@ -7,7 +7,6 @@ by ``__main__``; tests start and stop it in their own process.
 import contextlib
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 from appliance.common import clock as clocks
 from appliance.common import daemon, errors
@@ -22,13 +21,14 @@ from appliance.mgmt.services import (
     history,
     mdm,
     parts,
+    passwords,
     poller,
     sessions,
     users,
     view,
 )
 from appliance.rest import app as rest_app
-from appliance.rest import checks, metrics, openapi, server
+from appliance.rest import checks, metrics, openapi, process, server
 
 logger = logging.getLogger(__name__)
 
@@ -58,11 +58,12 @@ class Mgmt:
 
     def _start(self, cleanup: contextlib.ExitStack) -> None:
         settings, clock = self._settings, self._clock
-        _prepare(settings.data_dir)
+        process.prepare_folder(settings.data_dir)
         url = database.url_of(settings.data_dir, settings.database_url)
         db = database.Database(url, settings.threads + _MORE_CONNECTIONS, clock)
         cleanup.callback(db.close)
-        users.ensure_first(db, settings.data_dir)
+        hasher = passwords.Hasher(settings)
+        users.ensure_first(db, hasher, settings.data_dir)
         rules.ensure(db)
         source = mdm.Mdm(settings)
         cleanup.callback(source.close)
@@ -76,7 +77,8 @@ class Mgmt:
             mdm=source,
             view=seen,
             history=past,
-            sessions=sessions.Sessions(db, settings, clock),
+            hasher=hasher,
+            sessions=sessions.Sessions(db, hasher, settings, clock),
             samples=forecast.Samples(db, seen),
             watch=watch.Watch(
                 db, seen, clock, settings.certificates, queued.failed, looked.given_up
@@ -139,8 +141,7 @@ class Mgmt:
         served = server.serve(application, settings.host, settings.port, settings.threads)
         cleanup.callback(served.close)
         self.port = served.port
-        if settings.port_file:
-            _write_port(Path(settings.port_file), served.port)
+        process.write_port(settings.port_file, served.port)
         logger.info("ready port=%d", served.port)
 
 
@@ -156,19 +157,3 @@ def _quietly(body: Callable[[], None]) -> None:
         body()
     except errors.Unavailable as exc:
         logger.warning("put_off why=%s", exc)
-
-
-def _prepare(data_dir: Path) -> None:
-    try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as exc:
-        raise errors.BadConfig(
-            file=str(data_dir), key="data_dir", why=exc.strerror or str(exc)
-        ) from exc
-
-
-def _write_port(path: Path, port: int) -> None:
-    """Whole or not at all: a starter waits for it."""
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(f"{port}\n", encoding="ascii")
-    temporary.rename(path)

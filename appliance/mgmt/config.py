@@ -47,6 +47,11 @@ class Config:
     session_idle_s: float = 3600.0
     session_limit_s: float = 43200.0
 
+    #: Cost of a password's hash (argon2id): passes over so much memory. Less is easier to guess
+    #: from a stolen database; a login brings an older hash to the present cost.
+    password_rounds: int = 3
+    password_memory_kib: int = 65536
+
     #: Certificates (PEM) whose end is watched. MGMT must be able to read them.
     certificates: tuple[str, ...] = ()
 

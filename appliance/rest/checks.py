@@ -2,7 +2,8 @@
 be done. What a check finds is healthy, degraded, unhealthy or (the check itself failed) unknown.
 
 A part that is unhealthy and has a healing is healed by it, each try counted, with pauses that
-grow; at its limit it is given up, an alert says so, and it begins anew only once it was well.
+grow; at its limit it is given up and an alert says so. It begins anew once the part was well, and
+one more try is made whenever what the healing works with has changed.
 """
 
 import logging
@@ -25,13 +26,15 @@ Finding = tuple[health.Health, str]
 
 @dataclass(slots=True)
 class Check:
-    """``look`` finds how the part is; ``heal`` tries to put it right and may raise."""
+    """``look`` finds how the part is; ``heal`` tries to put it right and may raise. ``changed``
+    says of a part that was given up whether another try may end otherwise than the last one."""
 
     name: str
     look: Callable[[], Finding]
     heal: Callable[[], None] | None = None
     action: str = ""
     limit: int = HEAL_LIMIT
+    changed: Callable[[], bool] | None = None
     state: health.Health = health.Health.UNKNOWN
     reason: str = "not looked at yet"
     check_count: int = 0
@@ -103,9 +106,9 @@ class Checks:
             check.pause.reset()
             check.next_try = 0.0
             return
-        if check.heal is None or check.state is not health.Health.UNHEALTHY or check.given_up:
+        if check.heal is None or check.state is not health.Health.UNHEALTHY:
             return
-        if self._clock.monotonic() < check.next_try:
+        if not (_changed(check) if check.given_up else self._clock.monotonic() >= check.next_try):
             return
         error = ""
         try:
@@ -121,6 +124,13 @@ class Checks:
             "healed part=%s action=%s try=%d of=%d error=%s",
             check.name, check.action, check.tries, check.limit, error or "-",
         )  # fmt: skip
+
+
+def _changed(check: Check) -> bool:
+    try:
+        return check.changed is not None and check.changed()
+    except Exception:  # noqa: BLE001 - it cannot be told, so another try would be in vain too
+        return False
 
 
 def _look(check: Check) -> Finding:

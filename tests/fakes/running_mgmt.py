@@ -36,7 +36,8 @@ class RunningMgmt:
     ) -> None:
         self.folder = folder
         self._clock = clock
-        self._settings = {"poll_s": 0.1, "mdm_timeout_s": 2.0, "threads": 8, **settings}
+        cheap = {"password_rounds": 1, "password_memory_kib": 32}
+        self._settings = {"poll_s": 0.1, "mdm_timeout_s": 2.0, "threads": 8, **cheap, **settings}
         self.mdm_token_file = token_file
         self._mdm = {"mdm": (mdm_url,), "mdm_token_file": token_file}
         self.start()
@@ -64,7 +65,7 @@ class RunningMgmt:
         return identity.Identity(admin["id"], admin["name"], admin["role"], "127.0.0.1")
 
     def add_user(self, name: str, role: str) -> None:
-        users.create(self.context.db, self.boss, name, role, PASSWORD)
+        users.create(self.context.db, self.context.hasher, self.boss, name, role, PASSWORD)
 
     def browser(self, name: str = users.FIRST, password: str = "") -> "Browser":
         """Logged in."""

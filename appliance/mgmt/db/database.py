@@ -4,12 +4,12 @@
 mode: readers never wait for the writer. Writers of this process take turns.
 """
 
+import contextlib
 import logging
 import re
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ class Database:
             self._refuse(error)
             raise
 
-    @contextmanager
+    @contextlib.contextmanager
     def read(self) -> Iterator[Tx]:
         """A snapshot. What is changed through it is thrown away."""
         with self._readers() as session:
@@ -78,7 +78,7 @@ class Database:
                 self._refuse(error)
                 raise
 
-    @contextmanager
+    @contextlib.contextmanager
     def write(self) -> Iterator[Tx]:
         """A change, committed at the end of the block, undone if it raises.
 
@@ -99,6 +99,17 @@ class Database:
 
     def trouble(self) -> str:
         """Why the newest attempt to change something failed; empty if it did not."""
+        return self._trouble
+
+    def tried_again(self) -> str:
+        """``trouble`` after writing what is there already.
+
+        Without it trouble that is over would last until something is there to be kept.
+        """
+        with contextlib.suppress(errors.BasaltError), self.write() as tx:
+            tx.session.execute(
+                sqlalchemy.text("UPDATE alembic_version SET version_num = version_num")
+            )
         return self._trouble
 
     def reopen(self) -> None:

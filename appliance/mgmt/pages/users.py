@@ -20,7 +20,7 @@ class Users(base.Pages):
         def body() -> str:
             name = form.need("name")
             role, password = form.need("role"), form.secret("password")
-            users.create(self.ctx.db, base.person(req), name, role, password)
+            users.create(self.ctx.db, self.ctx.hasher, base.person(req), name, role, password)
             return f"User {name} was made."
 
         self.act(req, "/users", body)
@@ -38,7 +38,9 @@ class Users(base.Pages):
         form = forms.read(req)
 
         def body() -> str:
-            users.reset_password(self.ctx.db, base.person(req), ref, form.secret("password"))
+            users.reset_password(
+                self.ctx.db, self.ctx.hasher, base.person(req), ref, form.secret("password")
+            )
             return "The password was set; the user's sessions ended."
 
         self.act(req, "/users", body)
@@ -76,7 +78,8 @@ class Users(base.Pages):
             if form.secret("new") != form.secret("again"):
                 raise errors.Invalid(what="again", why="the two new passwords differ")
             who = base.person(req)
-            users.change_password(self.ctx.db, who, form.secret("old"), form.secret("new"))
+            old, new = form.secret("old"), form.secret("new")
+            users.change_password(self.ctx.db, self.ctx.hasher, who, old, new)
             return "Your password is changed; your other sessions ended."
 
         self.act(req, "/account", body)

@@ -99,17 +99,16 @@ class Own:
         resp.media = _list(users.everyone(self._ctx.db))
 
     def on_new_user(self, req: falcon.Request, resp: falcon.Response) -> None:
-        new = body.read(req, bodies.NewUser)
-        _created(
-            resp, "users", users.create(self._ctx.db, _who(req), new.name, new.role, new.password)
-        )
+        new, ctx = body.read(req, bodies.NewUser), self._ctx
+        made = users.create(ctx.db, ctx.hasher, _who(req), new.name, new.role, new.password)
+        _created(resp, "users", made)
 
     def on_user(self, req: falcon.Request, resp: falcon.Response, ref: str) -> None:
         change, who = body.read(req, bodies.UserChange), _who(req)
         if change.role is not None:
             users.change_role(self._ctx.db, who, ref, change.role)
         if change.password is not None:
-            users.reset_password(self._ctx.db, who, ref, change.password)
+            users.reset_password(self._ctx.db, self._ctx.hasher, who, ref, change.password)
         resp.media = users.get(self._ctx.db, ref)
 
     def on_delete_user(self, req: falcon.Request, resp: falcon.Response, ref: str) -> None:

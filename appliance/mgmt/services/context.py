@@ -8,7 +8,7 @@ from appliance.mgmt import config
 from appliance.mgmt.alerts import watch
 from appliance.mgmt.db import database
 from appliance.mgmt.delivery import queue
-from appliance.mgmt.services import forecast, history, mdm, sessions, view
+from appliance.mgmt.services import forecast, history, mdm, passwords, sessions, view
 from appliance.rest import checks, metrics
 
 
@@ -22,6 +22,7 @@ class Context:
     mdm: mdm.Mdm
     view: view.View
     history: history.History
+    hasher: passwords.Hasher
     sessions: sessions.Sessions
     samples: forecast.Samples
     watch: watch.Watch

@@ -43,10 +43,14 @@ class Mdm:
         headers = {"X-Basalt-User": who.name, "X-Basalt-Role": who.role}
         return Acting(self._client.with_headers(headers), self._call)
 
+    def token_changed(self) -> bool:
+        """Whether the token's file holds another one than is used. Raises errors.BadConfig."""
+        return _token(self._settings.mdm_token_file) != self._token
+
     def token_renewed(self) -> bool:
         """Read the token's file again; whether another token is used from now on.
 
-        The MDM makes a new one when the old one's file was removed (healing, ``services.health``).
+        The MDM makes a new one when the old one's file was removed (healing, ``services.parts``).
         """
         before = self._token
         self._client = self._made()

@@ -22,7 +22,11 @@ def make(
     """``loop`` is the one that polls, known later than this."""
     return [
         checks.Check(
-            "mdm", lambda: _mdm(seen), lambda: _again(source), "read the MDM's token again"
+            "mdm",
+            lambda: _mdm(seen),
+            lambda: _again(source),
+            "read the MDM's token again",
+            changed=source.token_changed,
         ),
         checks.Check("database", lambda: _database(db), db.reopen, "reopen the database"),
         checks.Check("delivery", lambda: _delivery(queued)),
@@ -44,7 +48,7 @@ def _again(source: mdm.Mdm) -> None:
 
 
 def _database(db: database.Database) -> checks.Finding:
-    why = db.trouble()
+    why = db.trouble() and db.tried_again()
     if why:
         return Health.UNHEALTHY, why
     return Health.HEALTHY, ""

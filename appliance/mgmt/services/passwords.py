@@ -9,18 +9,13 @@ import threading
 import argon2
 
 from appliance.common import errors
+from appliance.mgmt import config
 
 SHORTEST = 10
 LONGEST = 200
 
 _AT_ONCE = 2
 _WAIT_S = 5.0
-
-_hasher = argon2.PasswordHasher()
-_places = threading.BoundedSemaphore(_AT_ONCE)
-
-#: Verified when there is no such user, so that the answer takes as long.
-_NOBODY = _hasher.hash("nobody has this password")
 
 
 def check_new(password: str, name: str) -> None:
@@ -31,29 +26,43 @@ def check_new(password: str, name: str) -> None:
         raise errors.Invalid(what="password", why="this one is too easy to guess")
 
 
-def hashed(password: str) -> str:
-    with _Place():
-        return _hasher.hash(password)
+class Hasher:
+    """Thread-safe. Raises errors.BadConfig if argon2 does not take the configured cost."""
 
-
-def verify(stored: str | None, password: str) -> bool:
-    """Whether ``password`` is the one of ``stored``; takes as long if there is none."""
-    with _Place():
+    def __init__(self, settings: config.Config) -> None:
+        self._places = threading.BoundedSemaphore(_AT_ONCE)
+        self._argon2 = argon2.PasswordHasher(settings.password_rounds, settings.password_memory_kib)
         try:
-            return _hasher.verify(stored or _NOBODY, password[:LONGEST]) and stored is not None
+            # Verified when there is no such user, so that the answer takes as long.
+            self._nobody = self._argon2.hash("nobody has this password")
+        except (argon2.exceptions.HashingError, OverflowError) as exc:
+            raise errors.BadConfig(
+                file="configuration", key="password_rounds, password_memory_kib", why=str(exc)
+            ) from exc
+
+    def hashed(self, password: str) -> str:
+        """Raises errors.Unavailable while too many others are at it."""
+        self._enter()
+        try:
+            return self._argon2.hash(password)
+        finally:
+            self._places.release()
+
+    def verify(self, stored: str | None, password: str) -> bool:
+        """Whether ``password`` is the one of ``stored``; takes as long if there is none."""
+        self._enter()
+        try:
+            good = self._argon2.verify(stored or self._nobody, password[:LONGEST])
+            return good and stored is not None
         except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
             return False
+        finally:
+            self._places.release()
 
+    def outdated(self, stored: str) -> bool:
+        """Whether it was made with another cost than today's."""
+        return self._argon2.check_needs_rehash(stored)
 
-def outdated(stored: str) -> bool:
-    """Whether it was made with weaker parameters than today's."""
-    return _hasher.check_needs_rehash(stored)
-
-
-class _Place:
-    def __enter__(self) -> None:
-        if not _places.acquire(timeout=_WAIT_S):
+    def _enter(self) -> None:
+        if not self._places.acquire(timeout=_WAIT_S):
             raise errors.Unavailable(why="too many logins at once; try again in a moment")
-
-    def __exit__(self, *_exc: object) -> None:
-        _places.release()

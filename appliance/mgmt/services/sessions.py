@@ -40,8 +40,15 @@ _SEEN_EVERY_S = 60.0
 class Sessions:
     """Thread-safe."""
 
-    def __init__(self, db: database.Database, settings: config.Config, clock: clocks.Clock) -> None:
+    def __init__(
+        self,
+        db: database.Database,
+        hasher: passwords.Hasher,
+        settings: config.Config,
+        clock: clocks.Clock,
+    ) -> None:
         self._db = db
+        self._hasher = hasher
         self._settings = settings
         self._clock = clock
         self._lock = threading.Lock()
@@ -59,7 +66,8 @@ class Sessions:
             wait_s = found.locked_until - tx.now if found else 0.0
         if wait_s > 0:
             raise errors.TooMany(what="failed logins", wait_s=int(wait_s) + 1)
-        if not passwords.verify(found.password_hash if found else None, password) or not found:
+        good = self._hasher.verify(found.password_hash if found else None, password)
+        if not good or not found:
             self._failed(name, peer)
             raise errors.Unauthenticated(why="name or password is wrong")
         return self._begin(found.id, password, peer)
@@ -167,8 +175,8 @@ class Sessions:
         value = secrets.token_urlsafe(32)
         with self._db.write() as tx:
             user = tx.session.get_one(models.User, user_id)
-            if passwords.outdated(user.password_hash):
-                user.password_hash = passwords.hashed(password)
+            if self._hasher.outdated(user.password_hash):
+                user.password_hash = self._hasher.hashed(password)
             user.failed_logins, user.locked_until, user.last_login_at = 0, 0.0, tx.now
             tx.session.add(
                 models.Session(

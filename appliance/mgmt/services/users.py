@@ -23,13 +23,13 @@ FIRST = "admin"
 PASSWORD_FILE = "admin.password"  # noqa: S105 - a file's name
 
 
-def ensure_first(db: database.Database, data_dir: Path) -> None:
+def ensure_first(db: database.Database, hasher: passwords.Hasher, data_dir: Path) -> None:
     """Make the first administrator if there is no user; the password goes into a 0600 file."""
     with db.read() as tx:
         if tx.session.scalar(select(func.count()).select_from(models.User)):
             return
     password = secrets.token_urlsafe(15)
-    row = _row(FIRST, roles.ADMINISTRATOR, password)
+    row = _row(FIRST, roles.ADMINISTRATOR, hasher.hashed(password))
     path = data_dir / PASSWORD_FILE
     path.unlink(missing_ok=True)
     with db.write() as tx:
@@ -54,7 +54,12 @@ def get(db: database.Database, ident: str) -> dict[str, Any]:
 
 
 def create(
-    db: database.Database, by: identity.Identity, name: str, role: str, password: str
+    db: database.Database,
+    hasher: passwords.Hasher,
+    by: identity.Identity,
+    name: str,
+    role: str,
+    password: str,
 ) -> dict[str, Any]:
     """Raises errors.Invalid or AlreadyExists."""
     if not _NAME.fullmatch(name):
@@ -65,7 +70,7 @@ def create(
         )
     _check_role(role)
     passwords.check_new(password, name)
-    row = _row(name, role, password)
+    row = _row(name, role, hasher.hashed(password))
     with db.write() as tx:
         if tx.session.scalars(select(models.User).where(models.User.name == name)).first():
             raise errors.AlreadyExists(kind="user", key=name)
@@ -91,13 +96,17 @@ def change_role(
 
 
 def reset_password(
-    db: database.Database, by: identity.Identity, ident: str, password: str
+    db: database.Database,
+    hasher: passwords.Hasher,
+    by: identity.Identity,
+    ident: str,
+    password: str,
 ) -> dict[str, Any]:
     """By an administrator, for somebody else; sessions end and a lockout is lifted."""
     with db.read() as tx:
         name = _find(tx, ident).name
     passwords.check_new(password, name)
-    new_hash = passwords.hashed(password)
+    new_hash = hasher.hashed(password)
     with db.write() as tx:
         row = _find(tx, ident)
         row.password_hash, row.failed_logins, row.locked_until = new_hash, 0, 0.0
@@ -106,14 +115,16 @@ def reset_password(
         return _view(row, tx.now)
 
 
-def change_password(db: database.Database, by: identity.Identity, old: str, new: str) -> None:
+def change_password(
+    db: database.Database, hasher: passwords.Hasher, by: identity.Identity, old: str, new: str
+) -> None:
     """Of the one who asks; other sessions end. Raises errors.Invalid if ``old`` is wrong."""
     with db.read() as tx:
         stored = _find(tx, by.user_id).password_hash
-    if not passwords.verify(stored, old):
+    if not hasher.verify(stored, old):
         raise errors.Invalid(what="old password", why="this is not the present one")
     passwords.check_new(new, by.name)
-    new_hash = passwords.hashed(new)
+    new_hash = hasher.hashed(new)
     with db.write() as tx:
         row = _find(tx, by.user_id)
         row.password_hash = new_hash
@@ -144,12 +155,12 @@ def names(db: database.Database) -> dict[str, str]:
         return dict(rows.all())
 
 
-def _row(name: str, role: str, password: str) -> models.User:
+def _row(name: str, role: str, password_hash: str) -> models.User:
     return models.User(
         id=secrets.token_hex(8),
         name=name,
         role=role,
-        password_hash=passwords.hashed(password),
+        password_hash=password_hash,
         failed_logins=0,
         locked_until=0.0,
     )

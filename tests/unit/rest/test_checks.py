@@ -100,6 +100,28 @@ def test_a_part_that_was_well_again_is_healed_anew(made, part, clock):
     assert part.healed == 4
 
 
+@pytest.mark.parametrize("tells", [True, False, OSError("no such file")])
+def test_what_was_given_up_is_tried_once_more_when_its_cause_has_changed(part, clock, tells):
+    def changed():
+        if isinstance(tells, Exception):
+            raise tells
+        return tells
+
+    made = checks.Checks(
+        [checks.Check("it", part.look, part.heal, "start it", limit=1, changed=changed)], clock
+    )
+    part.finding = ILL
+    made.run_once()
+    assert made.given_up() == {"it": (1, "in vain")}
+    part.heals = True
+    made.run_once()
+    assert part.healed == (2 if tells is True else 1)
+    assert only(made)["given_up"]  # until it is seen to be well: no alert flaps
+    made.run_once()
+    assert only(made)["state"] == ("healthy" if tells is True else "unhealthy")
+    assert only(made)["given_up"] == (tells is not True)
+
+
 def test_degraded_is_left_alone(made, part):
     part.finding = (health.Health.DEGRADED, "slow")
     made.run_once()

@@ -72,6 +72,18 @@ def test_while_another_program_holds_the_lock_it_says_so_reads_go_on_and_it_reco
     assert len(audit.newest(db)["items"]) == 2
 
 
+def test_trouble_that_is_over_is_found_out_without_anything_to_keep(db, tmp_path):
+    other = sqlite3.connect(tmp_path / "mgmt.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(errors.Unavailable):
+        write(db)
+    assert "locked by another program" in db.tried_again()
+    other.execute("ROLLBACK")
+    other.close()
+    assert "locked by another program" in db.trouble()
+    assert (db.tried_again(), db.trouble()) == ("", "")
+
+
 def test_a_change_that_raises_is_not_kept(db):
     with pytest.raises(RuntimeError), db.write() as tx:
         audit.note(tx, "somebody", "something", "it", "")

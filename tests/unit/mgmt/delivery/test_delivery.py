@@ -218,7 +218,8 @@ def test_an_snmp_receiver_gets_every_variable(receiver, settings):
         assert found[f"{snmp.BASE}.1.{number}"] == str(MESSAGE[name])
 
 
-def test_an_inform_that_nobody_confirms_was_not_delivered(receiver):
+def test_an_inform_that_nobody_confirms_was_not_delivered(receiver, monkeypatch):
+    monkeypatch.setattr(snmp, "_TIMEOUT_S", 0.2)
     checked = snmp.check(
         {"host": "127.0.0.1", "port": receiver.port, "version": "2c", "mode": "inform",
          "secret": "not the community"}

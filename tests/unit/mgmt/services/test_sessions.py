@@ -3,12 +3,15 @@
 import dataclasses
 
 import pytest
+from sqlalchemy import select
 
 from appliance.common import errors
 from appliance.mgmt import config
+from appliance.mgmt.db import models
 from appliance.mgmt.services import audit, passwords, sessions, users
 
 PASSWORD = "correct horse battery"
+CHEAP = {"password_memory_kib": 32}
 
 
 @pytest.fixture
@@ -17,9 +20,9 @@ def settings():
 
 
 @pytest.fixture
-def known(db, settings, clock, boss):
-    users.create(db, boss, "alice", "configure", PASSWORD)
-    return sessions.Sessions(db, settings, clock)
+def known(db, hasher, settings, clock, boss):
+    users.create(db, hasher, boss, "alice", "configure", PASSWORD)
+    return sessions.Sessions(db, hasher, settings, clock)
 
 
 def wrong(known, times, name="alice", peer="192.0.2.9"):
@@ -105,12 +108,12 @@ def test_logins_and_refusals_are_audited_and_passwords_are_not(known, db):
 
 
 def test_a_token_works_until_it_ends_with_the_lesser_of_its_role_and_its_owner_s(
-    known, db, boss, clock
+    known, db, hasher, boss, clock
 ):
     made = known.create_token(boss, "robot", "administrator", days=1)
     assert known.of_token(made["token"], "p").role == "administrator"
     assert known.of_token(made["token"], "p").csrf == ""
-    users.create(db, boss, "other", "administrator", PASSWORD)
+    users.create(db, hasher, boss, "other", "administrator", PASSWORD)
     (other,) = [one for one in users.everyone(db) if one["name"] == "other"]
     other_boss = dataclasses.replace(boss, user_id=other["id"], name="other")
     users.change_role(db, other_boss, boss.user_id, "monitor")
@@ -134,6 +137,23 @@ def test_nobody_but_its_owner_and_administrators_withdraws_a_token(known, db, bo
     of_alice = known.create_token(who, "hers", "monitor", None)
     known.delete_token(boss, of_alice["id"])
     assert known.of_token(of_alice["token"], "p") is None
+
+
+def test_a_login_brings_an_older_hash_to_the_present_cost(db, hasher, known, settings, clock):
+    dearer = passwords.Hasher(dataclasses.replace(settings, password_rounds=2, **CHEAP))
+    later = sessions.Sessions(db, dearer, settings, clock)
+    for _ in range(2):
+        with db.read() as tx:
+            stored = tx.session.scalars(select(models.User.password_hash)).all()
+        assert any(hasher.verify(one, PASSWORD) for one in stored)
+        assert later.login("alice", PASSWORD, "p")
+    assert sum("t=2" in one for one in stored) == 1
+
+
+@pytest.mark.parametrize("cost", [{"password_rounds": 0}, {"password_memory_kib": 1}])
+def test_a_cost_that_argon2_does_not_take_stops_the_start(settings, cost):
+    with pytest.raises(errors.BadConfig, match="password_rounds, password_memory_kib"):
+        passwords.Hasher(dataclasses.replace(settings, **{**CHEAP, **cost}))
 
 
 def test_secrets_are_kept_nowhere(known, tmp_path, boss):
