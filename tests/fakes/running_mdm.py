@@ -21,14 +21,16 @@ class RunningMdm:
         self._settings = {"heartbeat_limit_s": 3600.0, "threads": 8, **settings}
         self.sds: dict[str, fake_agents.FakeSds] = {}
         self.sdcs: dict[str, fake_agents.FakeSdc] = {}
+        self._port = 0
         self.control = fake_agents.ControlPort()
         self.start()
 
     def start(self) -> None:
         self.mdm = app.Mdm(
-            config.Config(data_dir=self.folder, host="127.0.0.1", port=0, **self._settings)
+            config.Config(data_dir=self.folder, host="127.0.0.1", port=self._port, **self._settings)
         )
-        self.url = f"http://127.0.0.1:{self.mdm.port}"
+        self._port = self.mdm.port  # the same one when it is started again
+        self.url = f"http://127.0.0.1:{self._port}"
         self.admin_token = (self.folder / "admin.token").read_text(encoding="ascii").strip()
         self.join_token = (self.folder / "join.token").read_text(encoding="ascii").strip()
         self.api = client.Client([self.url], self.admin_token)

@@ -1,7 +1,8 @@
 """Messages waiting to be delivered: put in with the change they tell of, sent by one loop.
 
 A message is tried with growing pauses until it is too old to be of use; then it counts as failed
-and an alert about that is raised. A channel may tell of the same change twice (never of none).
+and an alert about that is raised, which is over once the channel takes a message again, be it a
+test. A channel may tell of the same change twice (never of none).
 """
 
 import logging
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import func, select
+from sqlalchemy import func, orm, select
 
 from appliance.common import errors
 from appliance.mgmt.alerts import catalog
@@ -23,9 +24,6 @@ RETRY_S = (2.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0)
 
 #: Messages sent in one round.
 _BATCH = 50
-
-#: A failure counts for the alert for so long.
-_RECENT_S = 3600.0
 
 Send = Callable[[str, dict[str, Any], dict[str, Any]], None]
 
@@ -47,6 +45,23 @@ def enqueue(tx: database.Tx, alert: models.Alert, event: str) -> None:
                     created_at=tx.now,
                 )
             )
+
+
+def tested(tx: database.Tx, channel: models.Channel) -> None:
+    """Note that ``channel`` took a test message: it works again."""
+    tx.session.add(
+        models.Delivery(
+            channel_id=channel.id,
+            alert_id="test",
+            state="sent",
+            attempts=1,
+            next_at=tx.now,
+            error="",
+            message=test_message(tx.now),
+            created_at=tx.now,
+            sent_at=tx.now,
+        )
+    )
 
 
 def message(alert: models.Alert, event: str, now: float) -> dict[str, Any]:
@@ -97,16 +112,23 @@ class Queue:
                 self._try(ident, kind, settings, text)
 
     def failed(self) -> dict[str, tuple[int, str]]:
-        """Messages given up within the last hour, by channel name."""
+        """Messages given up since the channel last took one, and an error, by channel name.
+
+        A channel that was switched off is not waited for.
+        """
+        row, channel = models.Delivery, models.Channel
+        other = orm.aliased(row)
+        taken = select(func.max(other.sent_at)).where(other.channel_id == channel.id)
         with self._db.read() as tx:
             query = (
-                select(models.Channel.name, func.count(), func.max(models.Delivery.error))
-                .join(models.Delivery, models.Delivery.channel_id == models.Channel.id)
+                select(channel.name, func.count(), func.max(row.error))
+                .join(row, row.channel_id == channel.id)
                 .where(
-                    models.Delivery.state == "failed",
-                    models.Delivery.next_at > tx.now - _RECENT_S,
+                    row.state == "failed",
+                    channel.enabled,
+                    row.next_at > func.coalesce(taken.scalar_subquery(), 0.0),
                 )
-                .group_by(models.Channel.name)
+                .group_by(channel.name)
             )
             return {name: (count, error) for name, count, error in tx.session.execute(query)}
 

@@ -6,6 +6,9 @@ what they report goes the whole way: heartbeat, MDM, MGMT, rule, database.
 
 import dataclasses
 import datetime
+import json
+import re
+import socket
 import sqlite3
 
 import pytest
@@ -15,17 +18,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from appliance.mgmt.alerts import catalog, rules, store
+from appliance.mgmt.delivery import queue
 from appliance.protocol import codec, messages
-from tests.fakes import running_mdm, running_mgmt
+from tests.fakes import alert_receivers, running_mdm, running_mgmt
 
 GIB = 1024**3
 MIB = 1024**2
-
-#: Shown elsewhere: with real processes, or where the thing itself is tested.
-ELSEWHERE = {
-    "mdm_unreachable": "test_cluster",
-    "delivery_failed": "unit/mgmt/delivery",
-}
 
 
 def certificate(path, days):
@@ -255,11 +253,15 @@ CASES = {
         lambda s: s.mgmt.context.checks._checks.remove(s.broken),
         "widget could not be healed in 2 attempts: no spare part",
     ),
+    "mdm_unreachable": (
+        lambda s: (s.rule("mdm_unreachable", threshold=0.2, clear_threshold=0.2), s.mdm.stop()),
+        lambda s: (s.mdm.start(), s.mdm.beat(2)), "The MDM has not answered for",
+    ),
 }  # fmt: skip
 
 
 def test_every_default_has_a_case():
-    assert set(CASES) | set(ELSEWHERE) == set(catalog.BY_ID)
+    assert set(CASES) | {"delivery_failed"} == set(catalog.BY_ID)
 
 
 @pytest.mark.parametrize("rule", CASES)
@@ -287,3 +289,59 @@ def test_it_is_raised_once_and_cleared_once(site, rule, caplog):
     at = site.mgmt.context.view.current.at
     site.mgmt.until(lambda: site.mgmt.context.view.current.at > at + 0.3, "some more looks")
     assert len(site.alerts(rule)) == known + 1
+
+
+def test_what_cannot_be_delivered_is_told_once_until_the_test_button_works(
+    site, mailbox_port, monkeypatch
+):
+    """A web server that refuses and a mail server that is not there; then both are well."""
+    monkeypatch.setattr(queue, "RETRY_S", (0.1, 0.1))
+    hook = alert_receivers.Hook()
+    hook.status = 503
+    browser = site.mgmt.browser()
+    mail = {"host": "127.0.0.1", "port": str(mailbox_port), "security": "none",
+            "sender": "basalt@example.org", "recipients": "night@example.org"}  # fmt: skip
+    for name, kind, settings in (("hook", "webhook", {"url": hook.url}), ("post", "smtp", mail)):
+        fields = {"name": name, "kind": kind, "min_severity": "error", **settings}
+        assert browser.post("/channels", fields).status == 303
+    site.silence("sds1", True)
+    site.mgmt.until(lambda: len(site.alerts("delivery_failed")) == 2, "both to be given up")
+    messages_of = {one["component_name"]: one["message"] for one in site.alerts("delivery_failed")}
+    assert "HTTP 503" in messages_of["hook"]
+    assert "refused" in messages_of["post"]
+    assert "The test message was taken" not in _tested(browser, "post")
+    assert "refused" in _tested(browser, "post")
+    hook.status = 200
+    mailbox = alert_receivers.Mailbox(mailbox_port)
+    for name in ("hook", "post"):
+        assert "The test message was taken" in _tested(browser, name)
+    site.silence("sds1", False)
+    site.mgmt.until(
+        lambda: {one["status"] for one in site.alerts("delivery_failed")} == {"resolved"},
+        "both to be cleared",
+    )
+    site.mgmt.until(lambda: _subjects(mailbox, "resolved"), "mail of the server's return")
+    assert len(site.alerts("delivery_failed")) == 2
+    assert json.loads(hook.taken[0][1])["event"] == "test"
+    assert len(_subjects(mailbox, "test")) == 1
+    mailbox.close()
+    hook.close()
+
+
+def _tested(browser, name):
+    """What the page says after the test button of the channel ``name``."""
+    row = browser.page("/channels").partition(f">{name}<")[2]
+    browser.post(re.search(r"/channels/\w+/test", row)[0], {})
+    return browser.page("/channels")
+
+
+def _subjects(mailbox, event):
+    mails = [one.content.decode() for one in mailbox.taken]
+    return [one for one in mails if re.search(rf"Subject: \[Basalt\] \w+ {event}:", one)]
+
+
+@pytest.fixture
+def mailbox_port():
+    """Of nobody, when it is given."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]

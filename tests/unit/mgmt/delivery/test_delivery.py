@@ -4,13 +4,10 @@ import asyncio
 import hashlib
 import hmac
 import json
-import socket
 import threading
 import time
 
-import falcon
 import pytest
-from aiosmtpd import controller
 from pysnmp.carrier.asyncio.dgram import udp
 from pysnmp.entity import config as snmp_config
 from pysnmp.entity import engine as snmp_engine
@@ -21,63 +18,21 @@ from appliance.common import errors
 from appliance.mgmt.alerts import engine, rules, store
 from appliance.mgmt.db import models
 from appliance.mgmt.delivery import channels, queue, smtp, snmp, webhook
-from appliance.rest import app as rest_app
-from appliance.rest import server
-
-
-class Hook:
-    def __init__(self):
-        self.taken = []
-        self.status = 200
-        application = rest_app.create()
-        application.add_route("/hook", self)
-        self._server = server.serve(application, "127.0.0.1", 0, 2)
-        self.url = f"http://127.0.0.1:{self._server.port}/hook"
-
-    def on_post(self, req, resp):
-        resp.status = falcon.code_to_http_status(self.status)
-        if self.status == 200:
-            self.taken.append((dict(req.headers), req.bounded_stream.read()))
-
-    def close(self):
-        self._server.close()
+from tests.fakes import alert_receivers
 
 
 @pytest.fixture
 def hook():
-    made = Hook()
+    made = alert_receivers.Hook()
     yield made
     made.close()
 
 
-class Mailbox:
-    def __init__(self):
-        self.taken = []
-
-    async def handle_DATA(self, _server, _session, envelope):  # noqa: N802 - aiosmtpd's name
-        self.taken.append(envelope)
-        return "250 OK"
-
-
-class AnyPort(controller.Controller):
-    """The library wants to know the port before; the socket is bound here to a free one."""
-
-    def __init__(self, handler):
-        self._bound = socket.create_server(("127.0.0.1", 0))
-        super().__init__(handler, "127.0.0.1", self._bound.getsockname()[1])
-
-    def _create_server(self):
-        return self.loop.create_server(self._factory_invoker, sock=self._bound)
-
-
 @pytest.fixture
 def mailbox():
-    made = Mailbox()
-    served = AnyPort(made)
-    served.start()
-    made.port = served.port
+    made = alert_receivers.Mailbox()
     yield made
-    served.stop()
+    made.close()
 
 
 class Receiver:
@@ -284,10 +239,40 @@ def test_what_never_arrives_is_given_up_and_told(db, boss, clock, hook):
         queued.run_once()
         clock.advance(3600)
     assert state(db) == ("failed", len(queue.RETRY_S) + 1)
-    clock.advance(-3600 * 3)
     ((count, error),) = queued.failed().values()
     assert count == 1
     assert "HTTP 503" in error
+
+
+def given_up(db, boss, clock, hook):
+    """A queue whose only channel failed, and that channel's id."""
+    made = channels.create(db, boss, "hook", "webhook", "info", {"url": hook.url})
+    queued = queue.Queue(db, channels.send)
+    hook.status = 503
+    raise_one(db)
+    for _ in range(len(queue.RETRY_S) + 1):
+        queued.run_once()
+        clock.advance(3600)
+    assert set(queued.failed()) == {"hook"}
+    return queued, made["id"]
+
+
+def test_a_channel_that_failed_works_again_once_it_takes_a_test_message(db, boss, clock, hook):
+    queued, channel = given_up(db, boss, clock, hook)
+    clock.advance(86400)
+    assert set(queued.failed()) == {"hook"}  # time alone mends nothing
+    with pytest.raises(errors.Unreachable):
+        channels.test(db, boss, channel)
+    assert set(queued.failed()) == {"hook"}
+    hook.status = 200
+    channels.test(db, boss, channel)
+    assert queued.failed() == {}
+
+
+def test_a_channel_that_is_off_is_not_waited_for(db, boss, clock, hook):
+    queued, channel = given_up(db, boss, clock, hook)
+    channels.enable(db, boss, channel, False)
+    assert queued.failed() == {}
 
 
 def test_the_test_button_sends_at_once_or_says_why_not(db, boss, hook):
