@@ -78,7 +78,7 @@ def test_a_copy_step_drains_its_unit_and_holds_it_and_no_other(make_rig):
 
 def test_a_copy_step_that_takes_too_long_loses_its_lock(make_rig):
     volume = make_rig()
-    lock(volume, "step", limit_s=0.2)
+    lock(volume, "step", limit_s=2.0)
     assert volume.plugin.wait_for(op="locked")["ok"]
     volume.connect().pwrite(ONES, 0)
     volume.plugin.send(op="unlock", id="step")  # late: nothing to give back
