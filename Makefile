@@ -3,7 +3,7 @@
 PYTHON := .venv/bin/python
 COVERAGE_DIR := $(CURDIR)/.coverage_data
 SOURCES := appliance nbd_plugin tests ansible
-TESTED := tests/unit tests/contract tests/rules tests/model tests/integration tests/chaos
+TESTED := tests/unit tests/simulated tests/contract tests/rules tests/model tests/integration tests/chaos
 
 .DEFAULT_GOAL := help
 .PHONY: help setup format lint unit check test test-lab test-vm verify bench chaos soak failures
@@ -26,7 +26,7 @@ lint: setup
 	.venv/bin/lint-imports --no-logo
 
 unit: setup
-	$(PYTHON) -m pytest -q -n auto tests/unit
+	$(PYTHON) -m pytest -q -n auto -p no:schemathesis tests/unit
 
 verify: setup  ## Look at deployed hosts: make verify INVENTORY=ansible/inventories/...
 	@test -n "$(INVENTORY)" || { echo "make verify INVENTORY=FILE" >&2; exit 2; }

@@ -18,6 +18,7 @@ from appliance.mdm.loops import relocation as relocation_rounds
 from appliance.mdm.loops import turns as turn_rounds
 from appliance.mdm.resources import guard
 from appliance.mdm.services import (
+    admission,
     auth,
     backup,
     clients,
@@ -97,11 +98,12 @@ class Mdm:
         open_turns = turns.Turns(self._clock)
         of_clients = clients.Clients(ctx)
         pace = policies.Policies(ctx)
-        care = upkeep.Upkeep(open_turns, self._reach_of, of_clients, pace.apply)
+        admitted = admission.Admission(open_turns, ctx.clock)
+        care = upkeep.Upkeep(open_turns, admitted, self._reach_of, of_clients, pace.apply)
         beats = heartbeats.Heartbeats(ctx, open_turns, care, of_clients)
         pace.plugins = beats.plugins
         held_recovery = recovery.Recovery(ctx, open_turns, care)
-        rounds = turn_rounds.TurnRounds(ctx, open_turns, care)
+        rounds = turn_rounds.TurnRounds(ctx, open_turns, admitted, care)
         self.loop = daemon.Loop("turns", turn_rounds.INTERVAL_S, rounds.run_once)
         moving = relocation_rounds.loop(relocation.Relocation(ctx, open_turns, care))
         pacing = policy_rounds.loop(pace)

@@ -17,6 +17,7 @@ from appliance.mdm import bodies, config
 from appliance.mdm.db import engine, migrate, models, unit_of_work
 from appliance.mdm.loops import turns as turn_rounds
 from appliance.mdm.services import (
+    admission,
     clients,
     cluster,
     context,
@@ -87,8 +88,10 @@ class Cluster:
         self.turns = turns.Turns(self.clock)
         self.clients = clients.Clients(self.ctx)
         self.policies = policies.Policies(self.ctx)
+        admitted = admission.Admission(self.turns, self.clock)
         self.upkeep = upkeep.Upkeep(
             self.turns,
+            admitted,
             lambda ident: reach.agent(self.ctx, ident)[0],
             self.clients,
             self.policies.apply,
@@ -96,7 +99,7 @@ class Cluster:
         self.recovery = recovery.Recovery(self.ctx, self.turns, self.upkeep)
         self.beats = heartbeats.Heartbeats(self.ctx, self.turns, self.upkeep, self.clients)
         self.policies.plugins = self.beats.plugins
-        self.rounds = turn_rounds.TurnRounds(self.ctx, self.turns, self.upkeep)
+        self.rounds = turn_rounds.TurnRounds(self.ctx, self.turns, admitted, self.upkeep)
         self.relocation = relocation.Relocation(self.ctx, self.turns, self.upkeep)
 
     def restart(self) -> None:

@@ -64,7 +64,7 @@ def _lost(cluster) -> str:
 @clause("R8 a join is a turn", without="X is copied to while C writes without it")
 def test_nothing_is_copied_to_a_replica_a_client_has_not_heard_of(cluster, broken):
     volume = _lost(cluster)
-    real = upkeep.Upkeep._needs_turn
+    real = upkeep.Upkeep._wants_turn
 
     def joined_in_passing(self, vol, look):
         reason = real(self, vol, look)
@@ -75,7 +75,7 @@ def test_nothing_is_copied_to_a_replica_a_client_has_not_heard_of(cluster, broke
                 replica.state = "syncing"
         return ""
 
-    broken.setattr(upkeep.Upkeep, "_needs_turn", joined_in_passing)
+    broken.setattr(upkeep.Upkeep, "_wants_turn", joined_in_passing)
     cluster.sdcs[0].silent = True  # it does not hear of the join
     cluster.steps(60)
     cluster.sds[1].silent = False

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from appliance.common import errors
 from appliance.domain import health
 from appliance.mdm.db import models
-from appliance.mdm.services import context, reach, upkeep
+from appliance.mdm.services import admission, context, reach, upkeep
 from appliance.mdm.services.turns import Turns
 
 logger = logging.getLogger(__name__)
@@ -18,6 +18,10 @@ INTERVAL_S = 0.1
 #: Rounds between two looks at everything that may need something.
 _SWEEP_ROUNDS = 10
 
+#: Rounds between two looks at every volume in use, lest anything was missed; the first
+#: sweep is one.
+_WIDE_SWEEP_ROUNDS = 100
+
 #: Volumes looked after in one transaction, so that heartbeats get their turn in between.
 _BATCH = 50
 
@@ -25,9 +29,16 @@ _BATCH = 50
 class TurnRounds:
     """``run_once`` is the body of a loop; it is not called by two threads."""
 
-    def __init__(self, ctx: context.Context, turns: Turns, upkeep_: upkeep.Upkeep) -> None:
+    def __init__(
+        self,
+        ctx: context.Context,
+        turns: Turns,
+        admitted: admission.Admission,
+        upkeep_: upkeep.Upkeep,
+    ) -> None:
         self._ctx = ctx
         self._turns = turns
+        self._admitted = admitted
         self._upkeep = upkeep_
         self._round = 0
         self._down: set[str] = set()
@@ -41,7 +52,7 @@ class TurnRounds:
 
     def _round_once(self) -> None:
         self._round += 1
-        due = set(self._turns.open_volumes())
+        due = {*self._turns.open_volumes(), *self._admitted.due()}
         if self._round % _SWEEP_ROUNDS == 0:
             due |= self._swept()
         batch = sorted(due)
@@ -58,7 +69,9 @@ class TurnRounds:
     def _swept(self) -> set[str]:
         """Volumes that may need something, and those on SDSs whose silence or return is news."""
         with self._ctx.uow.read() as tx:
-            due = set(upkeep.interesting(tx))
+            due = upkeep.interesting(tx)
+            if self._round % _WIDE_SWEEP_ROUNDS == _SWEEP_ROUNDS:
+                due |= upkeep.in_use(tx)
             down = {
                 sds_id
                 for sds_id in tx.session.scalars(select(models.Sds.id))

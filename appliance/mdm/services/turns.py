@@ -77,6 +77,10 @@ class Turns:
     def open_volumes(self) -> list[str]:
         return list(self._open)
 
+    def begun_since(self, moment_s: float) -> int:
+        """How many of the open turns began after ``moment_s`` of the monotonic clock."""
+        return sum(found.turn.began_s > moment_s for found in self._open.values())
+
     def may_rejoin(self, volume_id: str, device_id: str) -> bool:
         wait = self._rejoin.get((volume_id, device_id))
         return wait is None or self._clock.monotonic() >= wait.not_before_s

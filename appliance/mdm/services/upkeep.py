@@ -13,7 +13,7 @@ from sqlalchemy import delete, select
 from appliance.common import log, units
 from appliance.domain import health
 from appliance.mdm.db import models, unit_of_work
-from appliance.mdm.services import clients, jobs, moves, orders, proof, scrub_orders
+from appliance.mdm.services import admission, clients, jobs, moves, orders, proof, scrub_orders
 from appliance.mdm.services.turns import OpenTurn, Turns
 from appliance.protocol import messages
 
@@ -60,17 +60,20 @@ class _Look:
 class Upkeep:
     """One per MDM; every method runs inside a write transaction.
 
-    ``reach_of(sds_id)``: whether its agent is heard of. ``pace(tx)``: lets copies run, or wait.
+    ``admitted`` says when a turn that may wait begins. ``reach_of(sds_id)``: whether its agent is
+    heard of. ``pace(tx)``: lets copies run, or wait.
     """
 
     def __init__(
         self,
         turns: Turns,
+        admitted: admission.Admission,
         reach_of: Callable[[str], health.Reach],
         of_clients: clients.Clients,
         pace: Callable[[unit_of_work.Tx], None],
     ) -> None:
         self._turns = turns
+        self._admitted = admitted
         self._reach_of = reach_of
         self._clients = of_clients
         self._pace = pace
@@ -134,6 +137,9 @@ class Upkeep:
             self._begin(tx, volume, "the MDM restarted in a turn", look)
         elif reason := self._needs_turn(volume, look):
             self._begin(tx, volume, reason, look)
+        elif reason := self._wants_turn(volume, look):
+            if self._admitted.admits(volume.id):
+                self._begin(tx, volume, reason, look)
         else:
             self._tidy(tx, volume)
 
@@ -177,23 +183,20 @@ class Upkeep:
         self._turns.begin(tx, volume, reason, joiners, drop, look.down, moves.leaving(volume))
 
     def _needs_turn(self, volume: models.Volume, look: "_Look") -> str:
-        """Why the volume needs a turn now; empty if it does not."""
-        if reason := _newcomer(volume) or _doubtful(volume):
+        """Why the volume needs a turn at once; empty if it does not."""
+        if reason := _doubtful(volume):
             return reason
         blame = self._blames.get(volume.id)
         if blame is not None:
             if blame.generation == volume.generation:
                 return "a client lost a device"
             del self._blames[volume.id]
-        if orders.serves(volume):
-            for leg in orders.written_legs(volume):
-                if leg.generation != volume.generation or not leg.serving:
-                    begins = scrub_orders.wanted(volume) and not _used(volume)
-                    return "a scrub needs servers" if begins else "a data server ended"
-                if leg.device_id in look.down:
-                    return "an SDS does not answer, or its device failed or lost its files"
-            if _may_rest(volume, look):
-                return "an SDS is in maintenance"
+        return _server_lost(volume, look) if _granted(volume) else ""
+
+    def _wants_turn(self, volume: models.Volume, look: "_Look") -> str:
+        """Why the volume needs a turn that may wait for others; empty if it does not."""
+        if reason := _newcomer(volume) or _server_lost(volume, look):
+            return reason
         if self._joinable(volume, look):
             return "a replica came, or came back"
         if moves.ready(volume, look.up):
@@ -315,6 +318,12 @@ def _newcomers(volume: models.Volume) -> list[models.Incarnation]:
     return [incarnation for incarnation in live if not orders.granted(volume, incarnation.id)]
 
 
+def _granted(volume: models.Volume) -> bool:
+    """Whether any client has a map, so that its I/O may wait for a turn."""
+    live = [incarnation for incarnation in volume.incarnations if incarnation.state == "live"]
+    return any(orders.granted(volume, incarnation.id) for incarnation in live)
+
+
 def _used(volume: models.Volume) -> bool:
     return any(incarnation.state == "live" for incarnation in volume.incarnations)
 
@@ -327,6 +336,19 @@ def _doubtful(volume: models.Volume) -> str:
     if any(incarnation.state == "doubt" for incarnation in volume.incarnations):
         return "a client ended uncleanly"
     return ""
+
+
+def _server_lost(volume: models.Volume, look: _Look) -> str:
+    """Why a replica that is to be served is not, or is not to be any more; empty if all is well."""
+    if not orders.serves(volume):
+        return ""
+    for leg in orders.written_legs(volume):
+        if leg.generation != volume.generation or not leg.serving:
+            begins = scrub_orders.wanted(volume) and not _used(volume)
+            return "a scrub needs servers" if begins else "a data server ended"
+        if leg.device_id in look.down:
+            return "an SDS does not answer, or its device failed or lost its files"
+    return "an SDS is in maintenance" if _may_rest(volume, look) else ""
 
 
 def _may_rest(volume: models.Volume, look: _Look) -> bool:
@@ -364,15 +386,27 @@ def _stuck(volume: models.Volume, found: OpenTurn, look: _Look) -> bool:
     )
 
 
-def interesting(tx: unit_of_work.Tx) -> Iterable[str]:
+def interesting(tx: unit_of_work.Tx) -> set[str]:
     """Volumes that may need something though nobody reported anything: open turns, replicas not
-    in sync, incarnations that ended."""
+    in sync, or on a device that does not work, clients that ended or are to."""
     open_turns = select(models.Volume.id).where(models.Volume.turn_open)
     unequal = select(models.Replica.volume_id).where(models.Replica.state != "in_sync")
-    ended = select(models.Incarnation.volume_id)
+    ended = select(models.Incarnation.volume_id).where(models.Incarnation.state != "live")
+    unwanted = select(models.Mapping.volume_id).where(models.Mapping.wanted.is_(False))
+    broken = (
+        select(models.Replica.volume_id)
+        .join(models.Device, models.Device.id == models.Replica.device_id)
+        .where(models.Device.state != "ok")
+    )
     unproved = select(models.Volume.id).where(models.Volume.unproved)
     scrubbed = select(models.Scrub.volume_id).where(models.Scrub.state == "running")
-    return set(tx.session.scalars(open_turns.union(unequal, ended, unproved, scrubbed)))
+    found = open_turns.union(unequal, ended, unwanted, broken, unproved, scrubbed)
+    return set(tx.session.scalars(found))
+
+
+def in_use(tx: unit_of_work.Tx) -> set[str]:
+    """Volumes that any client has, or had a moment ago."""
+    return set(tx.session.scalars(select(models.Incarnation.volume_id)))
 
 
 def resyncing(volume: models.Volume, device_id: str | None = None) -> bool:

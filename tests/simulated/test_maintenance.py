@@ -4,7 +4,7 @@ import pytest
 
 from appliance.common import errors
 from appliance.mdm.services import maintenance, overview, sds, volume_views
-from tests.unit.mdm.services import moving
+from tests.simulated import moving
 
 ACTOR = "test"
 

@@ -1,4 +1,4 @@
-"""Clusters of simulated agents around the real services."""
+"""The real services of the MDM over a real database; agents, and time, are simulated."""
 
 import shutil
 from collections.abc import Callable, Iterator

@@ -4,7 +4,7 @@ import pytest
 
 from appliance.mdm import bodies
 from appliance.mdm.services import balancing, pools, withdrawal
-from tests.unit.mdm.services import moving
+from tests.simulated import moving
 
 ACTOR = "test"
 

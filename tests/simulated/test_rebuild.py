@@ -4,7 +4,7 @@ import pytest
 
 from appliance.mdm import bodies
 from appliance.mdm.services import domains, overview, volume_views, withdrawal
-from tests.unit.mdm.services import moving
+from tests.simulated import moving
 
 DELAY_S = 600.0
 

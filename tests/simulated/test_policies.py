@@ -7,7 +7,7 @@ import pytest
 from appliance.mdm import bodies
 from appliance.mdm.services import maintenance, pools, withdrawal
 from appliance.protocol import messages
-from tests.unit.mdm.services import moving
+from tests.simulated import moving
 
 MIB = 1 << 20
 ACTOR = "test"

@@ -7,7 +7,7 @@ from appliance.mdm import bodies
 from appliance.mdm.db import models
 from appliance.mdm.services import devices, mappings, orders, pools, sds, volumes, withdrawal
 from appliance.protocol import messages
-from tests.unit.mdm.services import moving
+from tests.simulated import moving
 
 ACTOR = "test"
 
