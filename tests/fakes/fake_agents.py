@@ -12,6 +12,9 @@ from appliance.rest import client, server
 
 GIB = 1024**3
 
+#: For one answer: what is tested is not how fast a busy machine is.
+_PATIENCE_S = 60.0
+
 
 class ControlPort:
     """Where all fake agents of a test take hints; ``pokes`` are counted and otherwise ignored."""
@@ -65,7 +68,7 @@ class FakeSds:
         answer = joining.post("/api/v1/agents/sds", codec.to_json(self._words))
         joining.close()
         self.identity = codec.from_json(messages.Registered, answer)
-        self._client = client.Client([self._url], self.identity.secret)
+        self._client = client.Client([self._url], self.identity.secret, _PATIENCE_S)
 
     def beat(self) -> messages.SdsOrders:
         """One heartbeat; its orders are obeyed and reported with the next one."""
@@ -140,7 +143,7 @@ class FakeSdc:
         answer = joining.post("/api/v1/agents/sdc", codec.to_json(words))
         joining.close()
         self.identity = codec.from_json(messages.Registered, answer)
-        self._client = client.Client([url], self.identity.secret)
+        self._client = client.Client([url], self.identity.secret, _PATIENCE_S)
         self._session = secrets.token_hex(8)
         self._incarnations: dict[str, str] = {}
         self._reports: dict[str, messages.MappingReport] = {}
