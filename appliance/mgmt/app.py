@@ -35,7 +35,6 @@ logger = logging.getLogger(__name__)
 #: Database connections beyond the server's threads: for the loops.
 _MORE_CONNECTIONS = 6
 
-_CHECK_S = 1.0
 _DELIVER_S = 1.0
 _PRUNE_S = 3600.0
 _DAY_S = 86400.0
@@ -105,7 +104,7 @@ class Mgmt:
         self.loop = daemon.Loop("poll", self._settings.poll_s, poll)
         for loop in (
             self.loop,
-            daemon.Loop("checks", _CHECK_S, ctx.checks.run_once),
+            daemon.Loop("checks", self._settings.check_s, ctx.checks.run_once),
             daemon.Loop("delivery", _DELIVER_S, lambda: _quietly(ctx.queue.run_once)),
             daemon.Loop("pruning", _PRUNE_S, lambda: _quietly(self._prune)),
         ):

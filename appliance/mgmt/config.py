@@ -37,6 +37,9 @@ class Config:
     #: How often the MDM is asked. Where an answer takes long, it is asked less often.
     poll_s: float = 0.5
 
+    #: How often MGMT looks at its own parts, and heals what can be healed.
+    check_s: float = 1.0
+
     #: Longest wait for one answer of the MDM.
     mdm_timeout_s: float = 5.0
 

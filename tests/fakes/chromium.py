@@ -5,6 +5,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import axe_core_python
 from selenium import webdriver
@@ -51,21 +52,30 @@ def size(of: WebDriver, wanted: tuple[int, int]) -> None:
 
 
 def dark(of: WebDriver, wanted: bool) -> None:
-    feature = {"name": "prefers-color-scheme", "value": "dark" if wanted else "light"}
-    of.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    """Without a slow change of colours, which would be looked at half-way."""
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if wanted else "light"}
+    still = {"name": "prefers-reduced-motion", "value": "reduce"}
+    of.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme, still]})
 
 
-def violations(of: WebDriver) -> list[str]:
-    """What axe-core finds serious or worse on the present page, each as one line."""
+def violations(of: WebDriver, *rules: str) -> list[str]:
+    """What axe-core (or only its ``rules``) finds serious or worse on the present page, each as
+    one line."""
     # The page's policy lets no script in but its own; the debugger is outside of it.
-    of.execute_cdp_cmd("Runtime.evaluate", {"expression": _AXE.read_text(encoding="utf-8")})
-    run = "axe.run(document, {resultTypes: ['violations']}).then(r => JSON.stringify(r.violations))"
-    answer = of.execute_cdp_cmd(
-        "Runtime.evaluate", {"expression": run, "awaitPromise": True, "returnByValue": True}
-    )
+    if not _evaluated(of, "typeof axe == 'object'"):
+        _evaluated(of, _AXE.read_text(encoding="utf-8") + "; true")
+    wanted = {"resultTypes": ["violations"], **({"runOnly": rules} if rules else {})}
+    run = f"axe.run(document, {json.dumps(wanted)}).then(r => JSON.stringify(r.violations))"
     return [
         f"{of.current_url}: {one['id']}: {one['help']}: {node['html'][:200]}"
-        for one in json.loads(answer["result"]["value"])
+        for one in json.loads(_evaluated(of, run))
         if one["impact"] in ("serious", "critical")
         for node in one["nodes"]
     ]
+
+
+def _evaluated(of: WebDriver, expression: str) -> Any:
+    wanted = {"expression": expression, "awaitPromise": True, "returnByValue": True}
+    answer = of.execute_cdp_cmd("Runtime.evaluate", wanted)
+    assert "exceptionDetails" not in answer, answer
+    return answer["result"]["value"]

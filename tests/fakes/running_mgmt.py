@@ -37,7 +37,14 @@ class RunningMgmt:
         self.folder = folder
         self._clock = clock
         cheap = {"password_rounds": 1, "password_memory_kib": 32}
-        self._settings = {"poll_s": 0.1, "mdm_timeout_s": 2.0, "threads": 8, **cheap, **settings}
+        self._settings = {
+            "poll_s": 0.1,
+            "check_s": 0.1,
+            "mdm_timeout_s": 2.0,
+            "threads": 8,
+            **cheap,
+            **settings,
+        }
         self.mdm_token_file = token_file
         self._mdm = {"mdm": (mdm_url,), "mdm_token_file": token_file}
         self.start()

@@ -15,7 +15,11 @@ import pytest
 from tests.integration import local_cluster
 
 #: Tests here have processes of their own each, and nothing they see depends on how fast it is.
-TOGETHER = ("mdm", "sds", "sdc", "test_local_cluster.py")
+TOGETHER = (
+    "mdm", "sds", "sdc", "mgmt/test_default_alerts.py", "mgmt/test_healing.py",
+    "mgmt/test_pages.py", "mgmt/test_process.py", "mgmt/test_security.py",
+    "test_local_cluster.py",
+)  # fmt: skip
 
 Announce = Callable[[str], None]
 MakeCluster = Callable[..., local_cluster.LocalCluster]
@@ -26,7 +30,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever is not known to bear company runs alone."""
     here = Path(__file__).parent
     for item in items:
-        if item.path.is_relative_to(here) and item.path.relative_to(here).parts[0] not in TOGETHER:
+        together = any(item.path.is_relative_to(here / one) for one in TOGETHER)
+        if item.path.is_relative_to(here) and not together:
             item.add_marker(pytest.mark.alone)
 
 

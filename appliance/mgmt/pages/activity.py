@@ -25,7 +25,7 @@ class Activity(base.Pages):
         subject, kind = base.parameter(req, "subject"), base.parameter(req, "kind")
         after = base.parameter(req, "after")
         page = self._page(subject, kind, int(after) if after.isdecimal() else 0, base.PAGE_SIZE)
-        self.show(req, resp, "events.html", subject=subject, kind=kind, **page)
+        self.show(req, resp, "events.html", subject=subject, kind=kind, names=self._names(), **page)
 
     def on_csv(self, req: falcon.Request, resp: falcon.Response) -> None:
         out = io.StringIO(newline="")
@@ -39,6 +39,11 @@ class Activity(base.Pages):
 
     def on_json(self, req: falcon.Request, resp: falcon.Response) -> None:
         _file(resp, falcon.MEDIA_JSON, "events.json", json.dumps(self._wanted(req), indent=1))
+
+    def _names(self) -> dict[str, str]:
+        """What people call those that events name by their ids."""
+        current = self.ctx.view.current
+        return {one["id"]: one["name"] for one in (*current.sds, *current.sdcs)} if current else {}
 
     def _wanted(self, req: falcon.Request) -> list[dict[str, Any]]:
         subject, kind = base.parameter(req, "subject"), base.parameter(req, "kind")

@@ -48,7 +48,7 @@ class Renderer:
         self._env.globals["static"] = assets.url
         self._env.filters.update(
             size=_size, rate=_rate, duration=duration, moment=moment, percent=_percent,
-            milliseconds=_milliseconds, number=_number,
+            milliseconds=_milliseconds, number=_number, plain=_plain,
         )  # fmt: skip
 
     def page(
@@ -128,6 +128,15 @@ def _milliseconds(seconds: float | None) -> str:
         return _NONE
     value = seconds * 1000
     return f"{value:.2f} ms" if value < 10 else f"{value:.0f} ms"
+
+
+def _plain(value: Any) -> Any:
+    """What a program wrote, as people write it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(str(_plain(one)) for one in value)
+    return value
 
 
 def _number(value: float | None) -> str:

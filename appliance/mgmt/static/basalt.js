@@ -87,6 +87,12 @@
           });
         }).catch(function () { /* the page says that MGMT does not answer */ });
     }
+    /* Drawn anew where the system turns dark or light while the page is open. */
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", function () {
+      Object.keys(plots).forEach(function (name) { plots[name].destroy(); });
+      plots = {};
+      renew();
+    });
     addEventListener("resize", function () {
       area.querySelectorAll("[data-chart]").forEach(function (box) {
         if (plots[box.dataset.chart]) { plots[box.dataset.chart].setSize({ width: box.clientWidth, height: 180 }); }

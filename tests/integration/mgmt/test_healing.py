@@ -1,7 +1,7 @@
 """A token that the MDM no longer knows: MGMT says so, tries its file again a few times, gives up
 with an alert, and works again, by itself, once the file holds a good one."""
 
-from appliance.mgmt.alerts import store
+from appliance.mgmt.alerts import rules, store
 from appliance.rest import checks, client
 
 
@@ -16,6 +16,7 @@ def part(mgmt):
 
 
 def test_a_lost_token_is_healed_from_its_file_and_given_up_at_the_limit(mgmt, mdm):
+    rules.update(mgmt.context.db, mgmt.boss, "heal_failed", {"clear_hold_s": 0.0})
     check = next(one for one in mgmt.context.checks._checks if one.name == "mdm")
     check.pause = checks.backoff.Backoff(0.01, 0.01)
     good = mdm.api.post("/api/v1/tokens", {"name": "other", "role": "administrator"})["token"]

@@ -61,11 +61,10 @@ def test_it_says_that_its_port_is_taken_and_starts_once_it_is_free(tmp_path, rol
             assert f"ready port={port}" in log()
 
 
-@pytest.mark.parametrize("role", ["mdm", "mgmt"])
-def test_it_ends_on_a_signal_while_it_waits_for_its_port(tmp_path, role):
+def test_it_ends_on_a_signal_while_it_waits_for_its_port(tmp_path):
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
-        started(role, tmp_path, taken.getsockname()[1]) as (process, log),
+        started("mgmt", tmp_path, taken.getsockname()[1]) as (process, log),
     ):
         wait(lambda: "port_taken" in log(), "the words")
         process.send_signal(signal.SIGTERM)
