@@ -28,6 +28,7 @@ class FakeMdm:
         self.term = 1
         self.cluster_id = CLUSTER
         self.down = False
+        self.refuses_secrets = False
         self.report_all = False
         self.witness: Callable[[messages.SdsHeartbeat], None] = lambda _beat: None
         self.registrations: list[messages.Registration] = []
@@ -35,6 +36,7 @@ class FakeMdm:
         self.reports: dict[Key, messages.LegReport] = {}
         self.devices: dict[str, messages.DeviceOrder] = {}
         self._secrets: dict[str, str] = {}
+        self._give_back = ""
         self._legs: dict[Key, tuple[int, messages.LegOrder]] = {}
         self._revision = 0
         application = rest_app.create()
@@ -68,10 +70,11 @@ class FakeMdm:
             self._revision = revision
             self._legs = {key: (revision, leg) for key, (_, leg) in self._legs.items()}
 
-    def forget(self) -> None:
-        """Know no agent any more."""
+    def forget(self, give_back: str = "") -> None:
+        """Know no agent's secret any more; the next one to register may be ``give_back`` again."""
         with self.changed:
             self._secrets.clear()
+            self._give_back = give_back
 
     def wait(self, reached: Callable[[], Any], timeout_s: float = 20.0) -> Any:
         """What ``reached`` gives once it is true, looked at after each heartbeat."""
@@ -121,7 +124,8 @@ class FakeMdm:
             self.registrations.append(words)
             ident = self._secrets.get(secret, "")
             if not ident:
-                ident, secret = f"{len(self.registrations):016x}", secrets.token_hex(8)
+                ident = self._give_back or f"{len(self.registrations):016x}"
+                secret = secrets.token_hex(8)
                 self._secrets[secret] = ident
             self.changed.notify_all()
             return codec.to_json(messages.Registered(ident, secret, self.cluster_id))
@@ -130,7 +134,7 @@ class FakeMdm:
         with self.changed:
             if self.down:
                 raise errors.Unavailable(why="the fake is down")
-            if self._secrets.get(token) != ident:
+            if self.refuses_secrets or self._secrets.get(token) != ident:
                 raise errors.Unauthenticated(why="wrong secret")
             self.witness(beat)
             self.heartbeats.append(beat)
