@@ -99,6 +99,21 @@ def test_rules_and_dashboard_ask_only_for_what_there_is(told):
     assert _names(rules) - there == set()
 
 
+def test_promtool_can_read_every_expression_of_the_dashboard(tmp_path):
+    """As recording rules, which it checks; Grafana's own variables are filled in first."""
+    dashboard = json.loads((FOLDER / "grafana-dashboard.json").read_text())
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    assert asked
+    filled = [re.sub(r"\$__rate_interval|\$__interval|\$__range", "5m", one) for one in asked]
+    filled = [re.sub(r"\$\{?\w+\}?", ".*", one) for one in filled]
+    rules = [{"record": f"basalt:panel{n}", "expr": one} for n, one in enumerate(filled)]
+    file = tmp_path / "rules.yml"  # JSON is YAML
+    file.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+    done = promtool("check", "rules", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(asked)} rules found" in done.stdout.decode()
+
+
 def test_every_panel_has_a_place_of_its_own():
     panels = json.loads((FOLDER / "grafana-dashboard.json").read_text())["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)

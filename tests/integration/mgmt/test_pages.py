@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import sqlite3
+import subprocess
 
 MIB = 1024**2
 
@@ -75,3 +77,36 @@ def test_every_change_made_here_is_in_the_audit_with_who_and_where(mgmt):
     assert "user_created" in text
     assert "127.0.0.1" in text
     assert "a long password" not in text
+
+
+def test_while_another_program_locks_mgmt_s_database_every_page_says_so_and_then_no_more(mgmt):
+    browser = mgmt.browser("administrator")
+    other = sqlite3.connect(mgmt.folder / "mgmt.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    fields = {"name": "late", "role": "monitor", "password": "a long password 1"}
+    browser.post("/users", fields)
+    words = "is locked by another program, so nothing can be kept now; end what holds it"
+    assert words in browser.page("/users")  # why the change was refused
+    for path in ("/health", "/volumes", "/system"):
+        assert words in browser.page(path)
+    mgmt.until(lambda: _database(mgmt)["state"] == "unhealthy", "the part to say so")
+    other.execute("ROLLBACK")
+    other.close()
+    mgmt.until(lambda: words not in browser.page("/health"), "the page to be without it")
+    mgmt.until(lambda: _database(mgmt)["state"] == "healthy", "the part to be well")
+    browser.post("/users", fields)
+    assert "User late was made." in browser.page("/users")
+
+
+def _database(mgmt):
+    (found,) = [one for one in mgmt.context.checks.report() if one["part"] == "database"]
+    return found
+
+
+def test_mgmt_s_own_metrics_keep_prometheus_s_conventions(mgmt):
+    text = mgmt.browser("monitor").page("/metrics")
+    done = subprocess.run(
+        ["promtool", "check", "metrics"], input=text.encode(), capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr + done.stdout) == (0, b"")
+    assert "basalt_mgmt_snapshot_age_seconds" in text

@@ -10,9 +10,10 @@ from tests.fakes import hand_clock
 class SlowMdm:
     """Each list of volumes takes ``list_s``; ``asked`` are the paths."""
 
-    def __init__(self, clock, list_s):
+    def __init__(self, clock, list_s, state_s=0.0):
         self._clock = clock
         self._list_s = list_s
+        self.state_s = state_s
         self.asked = []
         self.sentence = "all is well"
         self.up = True
@@ -21,6 +22,7 @@ class SlowMdm:
         if not self.up:
             raise errors.Unreachable(peer="the MDM", why="nobody listens")
         self.asked.append(path)
+        self._clock.advance(self.state_s if path.endswith("/status") else 0.0)
         return {
             "/api/v1/status": {"cluster": "c", "summary": self.sentence, "jobs": []},
             "/discovery/topology": {"domains": [], "sdcs": []},
@@ -67,6 +69,18 @@ def test_a_slow_one_is_asked_for_its_state_meanwhile_and_for_all_a_fifth_of_the_
         clock.advance(0.5)
         asking.run_once()
     assert 20 / (clock.monotonic() - began) <= 0.25
+
+
+def test_where_even_the_state_takes_long_it_is_asked_for_a_tenth_of_the_time(clock):
+    source, _seen, asking = made(clock, 60.0)
+    source.state_s = 0.3
+    asking.run_once()
+    began, asked = clock.monotonic(), source.asked.count("/api/v1/status")
+    for _ in range(100):
+        clock.advance(0.5)
+        asking.run_once()
+    took_s = 0.3 * (source.asked.count("/api/v1/status") - asked)
+    assert 0 < took_s / (clock.monotonic() - began) <= 0.1
 
 
 def test_after_it_was_away_everything_is_asked_for_at_once(clock):
