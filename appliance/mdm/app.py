@@ -103,7 +103,7 @@ class Mdm:
         beats = heartbeats.Heartbeats(ctx, open_turns, care, of_clients)
         pace.plugins = beats.plugins
         held_recovery = recovery.Recovery(ctx, open_turns, care)
-        rounds = turn_rounds.TurnRounds(ctx, open_turns, admitted, care)
+        rounds = turn_rounds.TurnRounds(ctx, open_turns, admitted, care, of_clients)
         self.loop = daemon.Loop("turns", turn_rounds.INTERVAL_S, rounds.run_once)
         moving = relocation_rounds.loop(relocation.Relocation(ctx, open_turns, care))
         pacing = policy_rounds.loop(pace)

@@ -99,7 +99,9 @@ class Cluster:
         self.recovery = recovery.Recovery(self.ctx, self.turns, self.upkeep)
         self.beats = heartbeats.Heartbeats(self.ctx, self.turns, self.upkeep, self.clients)
         self.policies.plugins = self.beats.plugins
-        self.rounds = turn_rounds.TurnRounds(self.ctx, self.turns, admitted, self.upkeep)
+        self.rounds = turn_rounds.TurnRounds(
+            self.ctx, self.turns, admitted, self.upkeep, self.clients
+        )
         self.relocation = relocation.Relocation(self.ctx, self.turns, self.upkeep)
 
     def restart(self) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from appliance.common import errors
 from appliance.mdm import bodies
 from appliance.mdm.db import models
-from appliance.mdm.services import volume_views
+from appliance.mdm.services import sds_reports, volume_views
 from appliance.protocol import messages
 
 
@@ -133,6 +133,41 @@ def test_a_turn_whose_commit_failed_is_forgotten_and_begun_anew(cluster, monkeyp
     assert cluster.row(volume).turn_open
     cluster.until(lambda: cluster.map_of().generation == 4)
     assert cluster.all_in_sync(volume)
+
+
+def test_a_seal_of_a_report_that_was_kept_in_part_only_does_not_count(cluster, monkeypatch):
+    """What went wrong had to do with another volume of the same report."""
+    volume = cluster.mapped()
+    agent, other = cluster.sds
+    agent.sealing = other.sealing = False
+    other.stop_servers()
+    cluster.until(lambda: cluster.row(volume).generation == 3)
+    agent.sealing = True
+    beat = replace(agent.beat(), revision=0)
+    agent.take(beat, cluster.beats.sds(agent.id, beat))
+
+    def fails(*_args):
+        raise RuntimeError("not foreseen")
+
+    monkeypatch.setattr(sds_reports.SdsReports, "_apply_seal", _then(fails))
+    with pytest.raises(RuntimeError):
+        cluster.beats.sds(agent.id, agent.beat())
+    monkeypatch.undo()
+    assert cluster.turns.get(volume) is None, "a seal that the database does not know counts"
+    other.sealing = True
+    cluster.until(lambda: not cluster.row(volume).turn_open)
+    cluster.until(lambda: cluster.all_in_sync(volume))
+
+
+def _then(fails):
+    """``_apply_seal``, and then what fails."""
+    real = sds_reports.SdsReports._apply_seal
+
+    def applied(*args):
+        real(*args)
+        fails()
+
+    return applied
 
 
 def test_a_suspicion_that_was_not_kept_does_not_count_against_the_device(cluster):

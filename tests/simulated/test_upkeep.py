@@ -5,7 +5,7 @@ from dataclasses import replace
 from sqlalchemy import select
 
 from appliance.mdm.db import models
-from appliance.mdm.services import volumes
+from appliance.mdm.services import clients, volumes
 from appliance.protocol import messages
 from tests.fakes import simulated_agents
 
@@ -146,10 +146,26 @@ def test_force_cuts_off_a_client_that_dies_before_it_obeys(new_cluster):
     cluster.sdcs[0].silent = True
     cluster.unmap(volume, force=True)
     assert cluster.row(volume).mappings
-    cluster.until(lambda: not cluster.row(volume).mappings)
+    waited_s = cluster.until(lambda: not cluster.row(volume).mappings)
+    assert waited_s < clients.FORCE_WAIT_S + 0.2, "it waits until the client counts as silent"
     cluster.until(lambda: cluster.incarnations(volume) == ["retiring"])
     cluster.map(volume, sdc=1)
     cluster.until(lambda: bool(cluster.sdcs[1].maps))
+
+
+def test_force_waits_for_a_client_that_heard_of_it(new_cluster):
+    """Its device takes a while to let go: it is not cut off for that."""
+    cluster = new_cluster(sdcs=2)
+    volume = cluster.mapped()
+    cluster.clock.advance(0.05)
+    cluster.unmap(volume, force=True)
+    cluster.clock.advance(0.05)
+    beat = cluster.sdcs[0].beat()
+    cluster.beats.sdc(cluster.sdcs[0].id, beat)  # it hears the order, and is slow to obey
+    cluster.clock.advance(2 * clients.FORCE_WAIT_S)
+    cluster.rounds.run_once()
+    assert cluster.row(volume).mappings
+    assert cluster.incarnations(volume) == ["live"]
 
 
 def test_without_force_a_silent_client_is_waited_for(cluster):

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from appliance.common import errors
 from appliance.domain import health
 from appliance.mdm.db import models
-from appliance.mdm.services import admission, context, reach, upkeep
+from appliance.mdm.services import admission, clients, context, reach, upkeep
 from appliance.mdm.services.turns import Turns
 
 logger = logging.getLogger(__name__)
@@ -35,8 +35,10 @@ class TurnRounds:
         turns: Turns,
         admitted: admission.Admission,
         upkeep_: upkeep.Upkeep,
+        of_clients: clients.Clients,
     ) -> None:
         self._ctx = ctx
+        self._clients = of_clients
         self._turns = turns
         self._admitted = admitted
         self._upkeep = upkeep_
@@ -52,7 +54,11 @@ class TurnRounds:
 
     def _round_once(self) -> None:
         self._round += 1
-        due = {*self._turns.open_volumes(), *self._admitted.due()}
+        due = {
+            *self._turns.open_volumes(),
+            *self._admitted.due(),
+            *self._clients.volumes_to_let_go(),
+        }
         if self._round % _SWEEP_ROUNDS == 0:
             due |= self._swept()
         batch = sorted(due)

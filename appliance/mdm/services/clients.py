@@ -5,9 +5,12 @@ Used by ``upkeep``. What is kept in memory is told again after a restart of the 
 begins anew.
 """
 
+import functools
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from sqlalchemy import select
 
 from appliance.domain import health
 from appliance.mdm.db import models, unit_of_work
@@ -17,6 +20,10 @@ logger = logging.getLogger(__name__)
 
 #: A client that answered neither the copier nor the MDM for so long is cut off (R8). Seconds.
 GRACE_S = 60.0
+
+#: A client that was poked to carry out a forced unmap and was not heard for so long is not waited
+#: for: the turn that shuts it out is right whether it lives or not. Seconds.
+FORCE_WAIT_S = 0.5
 
 #: A client that answers the MDM and gives the copier no lock is told of after this long. Seconds.
 TELL_S = 10.0
@@ -32,7 +39,7 @@ class _HoldUp:
 
 
 class Clients:
-    """One per MDM; every method runs inside a write transaction."""
+    """One per MDM; every method but ``volumes_to_let_go`` runs inside a write transaction."""
 
     def __init__(self, ctx: context.Context) -> None:
         self._ctx = ctx
@@ -67,11 +74,26 @@ class Clients:
 
     def let_go(self, tx: unit_of_work.Tx, volume: models.Volume) -> None:
         """Carry out a forced unmap whose client fell silent before it did."""
-        for mapping in list(volume.mappings):
-            if mapping.wanted or not mapping.force:
-                continue
-            if reach.agent(self._ctx, mapping.sdc_id)[0] is health.Reach.DOWN:
+        forced = [m for m in volume.mappings if m.force and not m.wanted]
+        overdue = self._overdue() if forced else set()
+        for mapping in forced:
+            ident = mapping.id
+            silent = reach.agent(self._ctx, mapping.sdc_id)[0] is health.Reach.DOWN
+            if silent or ident in overdue:
                 mappings.cut_off(tx, volume, mapping, _sdc_name(tx, mapping.sdc_id))
+                tx.after_commit(functools.partial(self._ctx.liveness.expect_no_more, ident))
+
+    def volumes_to_let_go(self) -> set[str]:
+        """Volumes of which a forced unmap waits for a client that is not heard."""
+        overdue = self._overdue()
+        if not overdue:
+            return set()
+        with self._ctx.uow.read() as tx:
+            query = select(models.Mapping.volume_id).where(models.Mapping.id.in_(overdue))
+            return set(tx.session.scalars(query))
+
+    def _overdue(self) -> set[str]:
+        return self._ctx.liveness.overdue(self._ctx.clock.monotonic(), FORCE_WAIT_S)
 
     # --- copies held up -----------------------------------------------------------------
 

@@ -57,7 +57,9 @@ class Heartbeats:
         beat = replace(beat, devices=self._ctx.statistics.devices(sds_id, beat.devices))
         heard = True
         if self._of_sds.has_news(sds_id, beat):
-            heard = self._write(f"sds:{sds_id}", lambda tx: self._apply_sds(tx, sds_id, beat))
+            heard = self._write(
+                f"sds:{sds_id}", lambda tx, touched: self._apply_sds(tx, sds_id, beat, touched)
+            )
         with self._lock:
             known = self._sessions.get(sds_id) == beat.session
             if heard and beat.full:
@@ -68,9 +70,9 @@ class Heartbeats:
         return replace(found, report_all=not heard or not known)
 
     def _apply_sds(
-        self, tx: unit_of_work.Tx, sds_id: str, beat: messages.SdsHeartbeat
-    ) -> list[str]:
-        return self._of_sds.apply(tx, self._agent(tx, models.Sds, sds_id, beat), beat)
+        self, tx: unit_of_work.Tx, sds_id: str, beat: messages.SdsHeartbeat, touched: list[str]
+    ) -> None:
+        self._of_sds.apply(tx, self._agent(tx, models.Sds, sds_id, beat), beat, touched)
 
     def sdc(self, sdc_id: str, beat: messages.SdcHeartbeat) -> messages.SdcOrders:
         """Take a client's report; the orders for all its mappings."""
@@ -79,9 +81,9 @@ class Heartbeats:
         self._ctx.statistics.heard(sdc_id, self._ctx.clock.wall(), beat.mappings)
         news = self._of_sdc.news(beat)
 
-        def _apply(tx: unit_of_work.Tx) -> list[str]:
+        def _apply(tx: unit_of_work.Tx, touched: list[str]) -> None:
             self._agent(tx, models.Sdc, sdc_id, beat)
-            return self._of_sdc.apply(tx, sdc_id, news)
+            self._of_sdc.apply(tx, sdc_id, news, touched)
 
         if news and self._write(f"sdc:{sdc_id}", _apply):
             self._of_sdc.kept(news)
@@ -104,12 +106,15 @@ class Heartbeats:
             row.boot_id, row.version = beat.boot_id, beat.version
         return row
 
-    def _write(self, actor: str, apply: Callable[[unit_of_work.Tx], list[str]]) -> bool:
-        """Apply a report and look after the volumes concerned. False if nothing can be written."""
+    def _write(self, actor: str, apply: Callable[[unit_of_work.Tx, list[str]], None]) -> bool:
+        """Apply a report and look after the volumes concerned. False if nothing can be written.
+
+        ``apply(tx, touched)`` adds a volume to ``touched`` before it tells memory anything of it.
+        """
         touched: list[str] = []
         try:
             with self._turns.true_if_kept(touched), self._ctx.uow.write(actor) as tx:
-                touched.extend(apply(tx))
+                apply(tx, touched)
                 self._upkeep.consider_all(tx, touched)
         except errors.Unavailable as exc:
             logger.warning("report_not_kept agent=%s why=%s", actor, exc)

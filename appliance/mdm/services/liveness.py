@@ -13,6 +13,7 @@ class Liveness:
         self._lock = threading.Lock()
         self._last: dict[str, tuple[str, float]] = {}
         self._refusing: set[str] = set()
+        self._expected: dict[str, tuple[str, float]] = {}
 
     def seen(self, kind: str, ident: str, now: float) -> None:
         """Agent ``ident`` (``kind`` sds or sdc) was heard at ``now``."""
@@ -28,6 +29,23 @@ class Liveness:
     def refuses(self, ident: str) -> bool:
         with self._lock:
             return ident in self._refusing
+
+    def expect(self, what: str, ident: str, now: float) -> None:
+        """Agent ``ident`` was told at ``now`` to fetch its orders at once, because of ``what``."""
+        with self._lock:
+            self._expected.setdefault(what, (ident, now))
+
+    def overdue(self, now: float, limit_s: float) -> set[str]:
+        """For what an agent was expected longer than ``limit_s`` ago and not heard since."""
+        with self._lock:
+            for what, (ident, since) in list(self._expected.items()):
+                if self._last.get(ident, ("", float("-inf")))[1] > since:
+                    del self._expected[what]
+            return {what for what, (_, since) in self._expected.items() if now - since >= limit_s}
+
+    def expect_no_more(self, what: str) -> None:
+        with self._lock:
+            self._expected.pop(what, None)
 
     def last_seen(self, ident: str) -> float | None:
         """When it was last heard, None if not since this MDM started."""

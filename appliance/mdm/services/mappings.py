@@ -93,6 +93,9 @@ def delete(
             tx.event("volume_unmapped", "volume", volume.id, volume.name, sdc=sdc.name)
         elif force and reach.agent(ctx, sdc.id)[0] is not health.Reach.UP:
             cut_off(tx, volume, row, sdc.name)
+        elif force:
+            since = ctx.clock.monotonic()  # before the commit, after which the poke goes out
+            tx.after_commit(lambda: ctx.liveness.expect(row.id, sdc.id, since))
         tx.session.flush()
         orders.touch(tx, volume.id)
         tx.poke("sdc", sdc.id)

@@ -35,18 +35,21 @@ class SdcReports:
             self._kept[report.mapping_id] = _without_stats(report)
 
     def apply(
-        self, tx: unit_of_work.Tx, sdc_id: str, news: list[messages.MappingReport]
-    ) -> list[str]:
-        """Bring the reports into the database; the ids of the volumes concerned."""
-        touched = []
+        self,
+        tx: unit_of_work.Tx,
+        sdc_id: str,
+        news: list[messages.MappingReport],
+        touched: list[str],
+    ) -> None:
+        """Bring the reports into the database; ``touched`` gets the ids of volumes, each before
+        memory is told anything of it."""
         for report in news:
             mapping = tx.session.get(models.Mapping, report.mapping_id)
             if mapping is None or mapping.sdc_id != sdc_id:
                 continue
             volume = orders.load_volumes(tx, [mapping.volume_id])[0]
-            self._apply_mapping(tx, volume, mapping, report)
             touched.append(volume.id)
-        return touched
+            self._apply_mapping(tx, volume, mapping, report)
 
     def _apply_mapping(
         self,

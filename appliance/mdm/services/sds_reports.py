@@ -58,11 +58,19 @@ class SdsReports:
             return True
         return self._ctx.clock.monotonic() - at >= _SPACE_INTERVAL_S
 
-    def apply(self, tx: unit_of_work.Tx, sds: models.Sds, beat: messages.SdsHeartbeat) -> list[str]:
-        """Bring the report into the database; the ids of the volumes concerned."""
+    def apply(
+        self,
+        tx: unit_of_work.Tx,
+        sds: models.Sds,
+        beat: messages.SdsHeartbeat,
+        touched: list[str],
+    ) -> None:
+        """Bring the report into the database; ``touched`` gets the ids of volumes, each before
+        memory is told anything of it."""
         sds_id = sds.id
         self._apply_devices(tx, sds_id, beat.devices)
-        self._devices[sds_id] = (self._ctx.clock.monotonic(), beat.devices)
+        told = (self._ctx.clock.monotonic(), beat.devices)
+        tx.after_commit(lambda: self._devices.update({sds_id: told}))
         own = set(
             tx.session.scalars(select(models.Device.id).where(models.Device.sds_id == sds_id))
         )
@@ -73,10 +81,10 @@ class SdsReports:
         found = {volume.id: volume for volume in orders.load_volumes(tx, by_volume)}
         for volume_id, reports in by_volume.items():
             if volume_id in found:
+                touched.append(volume_id)
                 self._apply_legs(tx, found[volume_id], reports)
             else:
                 logger.warning("unknown_volume_reported sds=%s volume=%s", sds.name, volume_id)
-        return list(found)
 
     def _apply_devices(
         self, tx: unit_of_work.Tx, sds_id: str, reports: tuple[messages.DeviceReport, ...]
