@@ -94,8 +94,8 @@ def take_lane(epoch: Epoch, pool: connections.LegPool) -> lanes.Lane:
     """A lane to the leg. Raises failures.LegDied, and blames the leg."""
     try:
         return pool.take_lane()
-    except failures.LegDied:
-        _blame_dead(epoch, pool)
+    except failures.LegDied as exc:
+        _blame_dead(epoch, pool, exc)
         raise
 
 
@@ -103,8 +103,8 @@ def take(epoch: Epoch, pool: connections.LegPool) -> connections.Connection:
     """A connection to the leg. Raises failures.LegDied, and blames the leg."""
     try:
         return pool.take()
-    except failures.LegDied:
-        _blame_dead(epoch, pool)
+    except failures.LegDied as exc:
+        _blame_dead(epoch, pool, exc)
         raise
 
 
@@ -116,7 +116,7 @@ def lane_failed(
         pool.put_lane(lane)
     else:
         pool.discard(lane)
-        _blame_dead(epoch, pool)
+        _blame_dead(epoch, pool, failure)
     return failure
 
 
@@ -134,13 +134,13 @@ def failed(
     else:
         pool.discard(connection)
     if isinstance(failure, failures.LegDied):
-        _blame_dead(epoch, pool)
+        _blame_dead(epoch, pool, failure)
     return failure
 
 
-def _blame_dead(epoch: Epoch, pool: connections.LegPool) -> None:
+def _blame_dead(epoch: Epoch, pool: connections.LegPool, failure: Exception) -> None:
     pool.dead = True
-    epoch.blame(pool.device_id, "suspects")
+    epoch.blame(pool.device_id, failures.blamed_for(failure))
 
 
 def worse(epoch: Epoch, one: Exception | None, two: Exception) -> Exception:

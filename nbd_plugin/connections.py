@@ -21,7 +21,7 @@ import nbd
 from appliance.common import clock as clocks
 from appliance.common import tls
 from appliance.domain import model
-from nbd_plugin import failures, lanes, secured
+from nbd_plugin import failures, lanes, secured, way
 
 #: A TCP connection or NBD handshake that takes longer has failed: unless the pulse of
 #: its leg goes on, for slowness is not death. Seconds.
@@ -282,6 +282,7 @@ def _tune(sock: socket.socket) -> None:
 def _connect(leg: model.Leg, patient: Patience) -> socket.socket:
     """A connected stream socket: the server's Unix socket where it is on this host, else TCP."""
     why = "it has no address"
+    silent = bool(leg.hosts)
     if leg.socket:  # on this host, or the path of another host's
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -297,10 +298,12 @@ def _connect(leg: model.Leg, patient: Patience) -> socket.socket:
             sock = _tcp(host, leg.port, patient if last else _hurried)
         except OSError as exc:
             why = f"{host}:{leg.port}: {exc}"
+            silent = silent and way.no_answer(exc)
             continue
         _tune(sock)
         return sock
-    raise failures.LegDied(device=leg.device_id, why=why)
+    kind = failures.LegUnreached if silent else failures.LegDied
+    raise kind(device=leg.device_id, why=why)
 
 
 def _hurried(waited_s: float) -> bool:

@@ -77,12 +77,12 @@ class Epoch:
             for attempt in futures.as_completed(tried):
                 error = attempt.exception()
                 if isinstance(error, failures.LegDied):
-                    self.blame(tried[attempt].device_id, "suspects")
+                    self.blame(tried[attempt].device_id, failures.blamed_for(error))
                 elif error is not None:
                     raise error
 
     def blame(self, device_id: str, kind: str) -> None:
-        """Say that a turn is needed because of a device: suspects, failed or full."""
+        """Say that a turn is needed because of a device: suspects, unreached, failed or full."""
         with self._lock:
             if self.over or (device_id, kind) in self._blamed:
                 return

@@ -112,7 +112,7 @@ def _ask(epoch: Epoch, pool: connections.LegPool, name: str, call: Callable[[nbd
         connection = pool.take()
     except failures.LegDied as exc:
         pool.dead = True
-        raise _blamed(epoch, pool, "suspects") from exc
+        raise _blamed(epoch, pool, failures.blamed_for(exc)) from exc
     try:
         answer = call(connection.nbd)
     except nbd.Error as exc:

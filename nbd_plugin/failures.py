@@ -19,6 +19,17 @@ class LegDied(errors.BasaltError):
     template = "device {device}: {why}"
 
 
+class LegUnreached(LegDied):
+    """No connection could be made because nobody at the leg's host answered, not even to refuse."""
+
+    code = "leg_unreached"
+
+
+def blamed_for(failure: Exception) -> str:
+    """What a turn is asked for because of a leg that failed so; see ``Epoch.blame``."""
+    return "unreached" if isinstance(failure, LegUnreached) else "suspects"
+
+
 class LegRefused(errors.BasaltError):
     """The server answered with an error; the connection is well. ``errno`` is the server's.
 

@@ -175,6 +175,7 @@ class Mapping:
                 version=used.version if used else 0,
                 left=self._left,
                 suspects=tuple(sorted(blamed.get("suspects", ()))),
+                unreached=tuple(sorted(blamed.get("unreached", ()))),
                 failed=tuple(sorted(blamed.get("failed", ()))),
                 full=tuple(sorted(blamed.get("full", ()))),
                 unflushed=unflushed(),

@@ -232,7 +232,7 @@ class Marks:
                 cookie = channel.nbd.aio_pwrite(bytearray(data), start, flags=nbd.CMD_FLAG_FUA)
                 begun.append((pool, channel, cookie))
             except (failures.LegDied, nbd.Error) as exc:
-                epoch.blame(pool.device_id, "suspects")
+                epoch.blame(pool.device_id, failures.blamed_for(exc))
                 died = str(exc)
         for pool, channel, cookie in begun:
             try:

@@ -2,7 +2,8 @@
 
 One thread pings each leg over a connection of its own, which no data ever queues behind, so that
 a slow disk or a busy client is not taken for a dead one. A leg's pulse is the moment its newest
-answered ping was *sent*. A leg whose ping stays unanswered for T is suspected, not judged.
+answered ping was *sent*. A leg whose ping stays unanswered for T is suspected, not judged; while
+it is late a connection is tried, which tells a slow server from one that is out of reach.
 """
 
 import logging
@@ -15,7 +16,7 @@ import nbd
 
 from appliance.common import clock as clocks
 from appliance.domain import model
-from nbd_plugin import connections, failures
+from nbd_plugin import connections, failures, way
 from nbd_plugin.epoch import Epoch
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ _PING_BYTES = 512
 class _Ping:
     """One leg's ping connection and the ping in flight on it, if any."""
 
-    __slots__ = ("buffer", "connection", "cookie", "pool", "sent_s")
+    __slots__ = ("attempt", "buffer", "connection", "cookie", "pool", "sent_s")
 
     def __init__(self, pool: connections.LegPool, connection: connections.Connection) -> None:
         self.pool = pool
@@ -37,6 +38,7 @@ class _Ping:
         self.buffer = bytearray(_PING_BYTES)
         self.cookie = 0
         self.sent_s = 0.0
+        self.attempt: way.Attempt | None = None
 
 
 class Pulse:
@@ -72,9 +74,9 @@ class Pulse:
         try:
             # The intent file lies in the page cache: a slow disk does not delay its bytes.
             return _Ping(pool, pool.connect(pool.leg.intent_export))
-        except failures.LegDied:
+        except failures.LegDied as exc:
             pool.dead = True
-            epoch.blame(pool.device_id, "suspects")
+            epoch.blame(pool.device_id, failures.blamed_for(exc))
             return None
 
     def _run(self) -> None:
@@ -109,8 +111,8 @@ class Pulse:
                 fresher = self._answer(epoch, by_fd[fd]) or fresher
         now = self._clock.monotonic()
         for ping in pings:
-            if ping.cookie and now - ping.sent_s >= model.PULSE_S:
-                epoch.blame(ping.pool.device_id, "suspects")
+            if ping.cookie and not ping.pool.dead:
+                _late(epoch, ping, now)
         if fresher:
             self._beat()
 
@@ -127,10 +129,18 @@ class Pulse:
         with _blaming(epoch, ping):
             ping.connection.nbd.aio_notify_read()
             if ping.connection.nbd.aio_command_completed(ping.cookie):
-                ping.cookie = 0
+                ping.cookie, ping.attempt = 0, None
                 ping.pool.pulse_s = ping.sent_s
                 return True
         return False
+
+
+def _late(epoch: Epoch, ping: _Ping, now: float) -> None:
+    """A ping was not answered in its round."""
+    if ping.attempt is None:
+        ping.attempt = way.Attempt(ping.pool.leg)
+    if now - ping.sent_s >= model.PULSE_S:
+        epoch.blame(ping.pool.device_id, "unreached" if ping.attempt.failed else "suspects")
 
 
 class _blaming:  # noqa: N801 - reads as a word where it is used

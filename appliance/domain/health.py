@@ -24,12 +24,14 @@ class Reach(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """A replica that is not both in sync and reachable. ``where`` names its SDS."""
+    """A replica that is not both in sync and reachable. ``where`` names its SDS; ``note`` says
+    more, for people."""
 
     column: int
     state: model.ReplicaState
     reach: Reach
     where: str
+    note: str = ""
 
 
 def volume(
@@ -89,6 +91,7 @@ def _names(flaws: Iterable[Flaw]) -> str:
 def _details(flaws: Iterable[Flaw]) -> str:
     found = {
         f"{flaw.where} is {flaw.reach if flaw.reach is not Reach.UP else flaw.state.value}"
+        + (f" ({flaw.note})" if flaw.note else "")
         for flaw in flaws
     }
     return ", ".join(sorted(found))

@@ -95,7 +95,7 @@ class Mdm:
 
     def _serve(self, cleanup: contextlib.ExitStack, authenticator: auth.Authenticator) -> None:
         ctx, settings = self.context, self._settings
-        open_turns = turns.Turns(self._clock)
+        open_turns = turns.Turns(self._clock, ctx.waits)
         of_clients = clients.Clients(ctx)
         pace = policies.Policies(ctx)
         admitted = admission.Admission(open_turns, ctx.clock)

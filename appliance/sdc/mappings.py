@@ -153,7 +153,7 @@ class Mappings:
             gone.forget()
             return
         plugin = report.plugin
-        cut_off = plugin is not None and bool(plugin.suspects or plugin.waiting)
+        cut_off = plugin is not None and bool(plugin.suspects or plugin.unreached or plugin.waiting)
         record = gone.record
         if ident not in self._unordered:
             logger.warning("mapping_unknown_to_mdm id=%s volume=%s", ident, record.volume_name)

@@ -220,6 +220,10 @@ class SimPlugin:
     def suspect(self, *devices: str) -> None:
         self.status = replace(self.status, suspects=devices)
 
+    def miss(self, *devices: str) -> None:
+        """Their hosts do not answer."""
+        self.status = replace(self.status, unreached=devices)
+
     def leave(self, generation: int) -> None:
         """Issue nothing more under ``generation`` or an older one."""
         self.status = replace(self.status, left=max(self.status.left, generation))
@@ -301,6 +305,7 @@ class SimSdc:
             generation=new.generation,
             version=new.version,
             suspects=plugin.status.suspects if same else (),
+            unreached=(),
             failed=(),
             full=(),
         )

@@ -85,7 +85,7 @@ class Cluster:
             started=self.clock.monotonic(),
             tokens_changed=lambda: None,
         )
-        self.turns = turns.Turns(self.clock)
+        self.turns = turns.Turns(self.clock, self.ctx.waits)
         self.clients = clients.Clients(self.ctx)
         self.policies = policies.Policies(self.ctx)
         admitted = admission.Admission(self.turns, self.clock)

@@ -3,7 +3,7 @@ or cut off (R8)."""
 
 import pytest
 
-from appliance.mdm.services import clients, orders, reach, turns
+from appliance.mdm.services import clients, orders, reach, rejoins
 
 
 def _drop(cluster, volume) -> None:
@@ -18,7 +18,7 @@ def test_a_lost_replica_comes_back_only_when_the_client_reaches_it(cluster):
     volume = cluster.mapped()
     cluster.sdcs[0].unreachable.add(cluster.device(1))
     _drop(cluster, volume)
-    cluster.clock.advance(turns.REJOIN_LIMIT_S)
+    cluster.clock.advance(rejoins.LIMIT_S)
     cluster.steps(30)
     assert cluster.row(volume).generation == 4  # one link broken costs one replica, no more turns
     cluster.sdcs[0].unreachable.clear()

@@ -1,6 +1,6 @@
 """A replica whose device is full: it leaves at once, and waits for room to come back."""
 
-from appliance.mdm.services import turns
+from appliance.mdm.services import rejoins
 from tests.fakes import simulated_agents
 
 
@@ -15,7 +15,7 @@ def test_a_full_device_stays_away_until_it_has_room(cluster):
     assert cluster.states(volume)["sds1"] == {"stale"}
     assert cluster.events("replica_full") == [{"device": cluster.device(0)}]
     cluster.steps(60)  # its space is heard of
-    cluster.clock.advance(turns.REJOIN_LIMIT_S)
+    cluster.clock.advance(rejoins.LIMIT_S)
     cluster.steps(60)
     assert cluster.row(volume).generation == 3  # to join, refuse and leave would be for nothing
     cluster.sds[0].free = simulated_agents.GIB

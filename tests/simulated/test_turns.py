@@ -1,7 +1,7 @@
 """Turns over the real services: who stays, who leaves, who comes back and when."""
 
 from appliance.mdm import bodies
-from appliance.mdm.services import turns, volumes
+from appliance.mdm.services import rejoins, turns, volumes
 
 
 def test_a_map_makes_a_turn_and_names_only_servers_of_its_generation(cluster):
@@ -72,6 +72,26 @@ def test_a_suspect_that_seals_stays_the_first_time_and_goes_the_second(cluster):
         assert cluster.states(volume)["sds2"] == {states}
 
 
+def test_one_that_the_client_cannot_reach_goes_the_first_time(cluster):
+    """It seals in time, for the MDM reaches it; the client would only ask again."""
+    volume = cluster.mapped()
+    cluster.sdcs[0].unreachable = {cluster.device(1)}
+    cluster.sdcs[0].plugin().miss(cluster.device(1))
+    cluster.until(lambda: cluster.map_of().generation == 3)
+    cluster.steps(30)
+    assert cluster.states(volume) == {"sds1": {"in_sync"}, "sds2": {"stale"}}
+    assert cluster.map_of().generation == 3
+    cluster.sdcs[0].unreachable = set()
+    cluster.until(lambda: cluster.states(volume)["sds2"] == {"syncing"})
+
+
+def test_who_reaches_nobody_takes_no_copy_away(cluster):
+    volume = cluster.mapped()
+    cluster.sdcs[0].plugin().miss(cluster.device(0), cluster.device(1))
+    cluster.until(lambda: cluster.map_of().generation == 3)
+    assert cluster.states(volume) == {"sds1": {"in_sync"}, "sds2": {"in_sync"}}
+
+
 def test_a_suspect_is_kept_again_after_a_quiet_minute(cluster):
     volume = cluster.mapped()
     cluster.sdcs[0].plugin().suspect(cluster.device(1))
@@ -105,7 +125,7 @@ def test_the_wait_before_a_replica_comes_back_doubles_each_time_it_leaves(cluste
         cluster.until(lambda: _drop(cluster, volume, plugin))
         waits.append(cluster.until(lambda: cluster.map_states()["sds2"] == {"syncing"}, 30))
     firsts = [waits[0], waits[1] / 2, waits[2] / 4, waits[3] / 8]
-    assert all(abs(wait - turns.REJOIN_FIRST_S) < 1.5 for wait in firsts), waits
+    assert all(abs(wait - rejoins.FIRST_S) < 1.5 for wait in firsts), waits
     assert waits[3] > 3 * waits[1]
 
 

@@ -1,12 +1,12 @@
 """What services need beside their arguments. Made once, by ``mdm.app``, and handed to all."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from appliance.common import clock
 from appliance.mdm import config
 from appliance.mdm.db import unit_of_work
-from appliance.mdm.services import liveness, statistics
+from appliance.mdm.services import liveness, rejoins, statistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +22,4 @@ class Context:
     database_url: str
     started: float
     tokens_changed: Callable[[], None]
+    waits: rejoins.Rejoins = field(default_factory=rejoins.Rejoins)

@@ -14,6 +14,7 @@ from appliance.mdm.services import (
     proof,
     sdcs,
     sds,
+    volume_views,
 )
 
 _SEVERITY = {
@@ -133,6 +134,8 @@ def _for_volume(word: health.Health, reason: str) -> str:
         return "start the SDSs that do not answer"
     if word is health.Health.UNHEALTHY:
         return "bring back one of the SDSs named, with its devices"
+    if word is health.Health.DEGRADED and volume_views.TRIED_AGAIN in reason:
+        return "wait: what is stale is tried again by itself"
     if word is health.Health.DEGRADED:
         return "bring back what is named; the copies are then made equal by themselves"
     return "wait a few seconds"

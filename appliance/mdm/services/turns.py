@@ -16,7 +16,7 @@ from appliance.common import clock as clocks
 from appliance.common import log
 from appliance.domain import generations, model
 from appliance.mdm.db import models, unit_of_work
-from appliance.mdm.services import orders
+from appliance.mdm.services import orders, rejoins
 
 logger = logging.getLogger(__name__)
 
@@ -28,10 +28,6 @@ TELL_BLOCKED_S = 3.0
 
 #: A device because of which a second turn is asked for within this time is dropped. Seconds.
 SUSPECT_AGAIN_S = 60.0
-
-#: A replica that left comes back after this long; doubled each time it leaves again soon. Seconds.
-REJOIN_FIRST_S = 1.0
-REJOIN_LIMIT_S = 600.0
 
 
 @dataclass(slots=True)
@@ -49,25 +45,16 @@ class OpenTurn:
     cache_ids: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class _Rejoin:
-    """When a replica that left may come back."""
-
-    delay_s: float
-    not_before_s: float
-    left_at_s: float
-
-
 class Turns:
     """One per MDM."""
 
-    def __init__(self, clock: clocks.Clock) -> None:
+    def __init__(self, clock: clocks.Clock, waits: rejoins.Rejoins) -> None:
         self._clock = clock
+        self._rejoins = waits
         self._open: dict[str, OpenTurn] = {}
         self._suspected: dict[tuple[str, str], float] = {}
         #: newest generation each incarnation has left, by volume
         self._left: dict[str, dict[str, int]] = {}
-        self._rejoin: dict[tuple[str, str], _Rejoin] = {}
 
     # --- questions --------------------------------------------------------------------
 
@@ -82,8 +69,7 @@ class Turns:
         return sum(found.turn.began_s > moment_s for found in self._open.values())
 
     def may_rejoin(self, volume_id: str, device_id: str) -> bool:
-        wait = self._rejoin.get((volume_id, device_id))
-        return wait is None or self._clock.monotonic() >= wait.not_before_s
+        return self._rejoins.wait_s(volume_id, device_id, self._clock.monotonic()) <= 0
 
     # --- begin ------------------------------------------------------------------------
 
@@ -286,14 +272,7 @@ class Turns:
         )
 
     def _note_left(self, volume_id: str, device_id: str) -> None:
-        now = self._clock.monotonic()
-        last = self._rejoin.get((volume_id, device_id))
-        if last is not None and last.left_at_s == now:
-            return  # another column of the same leg, in the same turn
-        delay_s = REJOIN_FIRST_S
-        if last is not None and now - last.left_at_s < max(SUSPECT_AGAIN_S, 2 * last.delay_s):
-            delay_s = min(REJOIN_LIMIT_S, 2 * last.delay_s)
-        self._rejoin[(volume_id, device_id)] = _Rejoin(delay_s, now + delay_s, now)
+        self._rejoins.left(volume_id, device_id, self._clock.monotonic())
 
     def _tell_blocked(self, tx: unit_of_work.Tx, volume: models.Volume, found: OpenTurn) -> None:
         names = tx.session.execute(

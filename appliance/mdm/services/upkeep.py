@@ -88,9 +88,14 @@ class Upkeep:
         self._retire_ordered: dict[str, set[str]] = {}
 
     def blame(self, volume_id: str, generation: int, status: messages.PluginStatus) -> None:
-        """Remember what a client holds against devices, for the next ``consider``."""
+        """Remember what a client holds against devices, for the next ``consider``.
+
+        A server that does not answer may be replaced in the turn. One on a host that does not
+        answer the client could not be reached after the turn either: keeping it would only take a
+        second one.
+        """
         suspects = frozenset(status.suspects)
-        out = frozenset(status.failed) | frozenset(status.full)
+        out = frozenset(status.failed) | frozenset(status.full) | frozenset(status.unreached)
         if suspects or out:
             full = frozenset(status.full)
             self._blames[volume_id] = Blame(generation, suspects | out, out, full)

@@ -4,6 +4,7 @@ A volume's health needs its flawed replicas only, so that a long list costs litt
 well, however many replicas there are.
 """
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -24,7 +25,11 @@ from appliance.mdm.services import (
     volume_space,
 )
 
+#: Begins what is said of a replica that waits for nothing but time.
+TRIED_AGAIN = "tried again in"
+
 _IN_SYNC = model.ReplicaState.IN_SYNC
+_STALE = model.ReplicaState.STALE
 
 
 def get(ctx: context.Context, ref: str) -> shapes.Volume:
@@ -49,7 +54,7 @@ def list_page(ctx: context.Context, page: bodies.VolumePage) -> dict[str, Any]:
 def one(ctx: context.Context, tx: unit_of_work.Tx, row: models.Volume) -> shapes.Volume:
     """A volume with its replicas, within a transaction that goes on."""
     places = reach.places(ctx, tx, {replica.device_id for replica in row.replicas})
-    flaws = _flaws([(r.column, r.state, r.device_id) for r in row.replicas], places)
+    flaws = _flaws(ctx, row.id, [(r.column, r.state, r.device_id) for r in row.replicas], places)
     pool = tx.session.get_one(models.Pool, row.pool_id)
     used = sum(leg.used_bytes for leg in row.legs)
     mapped = mapping_views.of_volumes(tx, [row.id]).get(row.id, [])
@@ -65,6 +70,7 @@ def one(ctx: context.Context, tx: unit_of_work.Tx, row: models.Volume) -> shapes
 
 
 def fresh(
+    ctx: context.Context,
     row: models.Volume,
     pool: str,
     placed: Sequence[Sequence[str]],
@@ -77,7 +83,8 @@ def fresh(
         for column, chosen in enumerate(placed)
         for slot, device_id in enumerate(chosen)
     ]
-    flaws = _flaws([(column, state, device) for column, _, state, device in replicas], places)
+    states = [(column, state, device) for column, _, state, device in replicas]
+    flaws = _flaws(ctx, row.id, states, places)
     views = [_replica(*replica[:3], places[replica[3]], "") for replica in replicas]
     return {**_summary(row, pool, 0, [], flaws, ""), "replicas": views, "scrub": None}
 
@@ -159,7 +166,7 @@ def _flaws_of(
     found: dict[str, list[tuple[int, str, str]]] = {}
     for volume_id, column, state, device_id in tx.session.execute(query):
         found.setdefault(volume_id, []).append((column, state, device_id))
-    return {volume_id: _flaws(rows, places) for volume_id, rows in found.items()}
+    return {ident: _flaws(ctx, ident, rows, places) for ident, rows in found.items()}
 
 
 def _moving(tx: unit_of_work.Tx) -> dict[str, set[int]]:
@@ -175,10 +182,19 @@ def _with_stuck(reason: str, stuck: str) -> str:
 
 
 def _flaws(
-    replicas: Iterable[tuple[int, str, str]], places: Mapping[str, reach.Place]
+    ctx: context.Context,
+    volume_id: str,
+    replicas: Iterable[tuple[int, str, str]],
+    places: Mapping[str, reach.Place],
 ) -> list[health.Flaw]:
     return [
-        health.Flaw(column, model.ReplicaState(state), places[device].reach, _where(places[device]))
+        health.Flaw(
+            column,
+            model.ReplicaState(state),
+            places[device].reach,
+            _where(places[device]),
+            _wait(ctx, volume_id, places[device]) if state == _STALE.value else "",
+        )
         for column, state, device in replicas
         if state != _IN_SYNC.value or places[device].reach is not health.Reach.UP
     ]
@@ -186,6 +202,14 @@ def _flaws(
 
 def _where(place: reach.Place) -> str:
     return f"{place.sds_name} (in maintenance)" if place.resting else place.sds_name
+
+
+def _wait(ctx: context.Context, volume_id: str, place: reach.Place) -> str:
+    """What a stale replica whose SDS answers waits for, if it is time alone."""
+    left_s = ctx.waits.wait_s(volume_id, place.device_id, ctx.clock.monotonic())
+    if place.reach is not health.Reach.UP or left_s <= 0:
+        return ""
+    return f"{TRIED_AGAIN} {math.ceil(left_s)} s"
 
 
 def _summary(

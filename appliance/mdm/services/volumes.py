@@ -43,7 +43,7 @@ def create(ctx: context.Context, actor: str, new: bodies.NewVolume) -> shapes.Vo
         facts = {"size_bytes": row.size, "thin": row.thin, "pool": pool.name, "columns": row.ncols}
         tx.event("volume_created", "volume", row.id, row.name, **facts)
         orders.touch(tx, row.id)
-        return volume_views.fresh(row, pool.name, placed, devices)
+        return volume_views.fresh(ctx, row, pool.name, placed, devices)
 
 
 def update(

@@ -32,8 +32,9 @@ class PluginStatus:
     """What a plugin tells its agent, whenever it changes.
 
     ``generation``: the one in use; ``left``: the newest one it issues nothing under any more.
-    ``suspects``, ``failed`` and ``full`` are devices because of which it asks for a turn of
-    ``generation``: they did not answer, they answered EIO (R5), they answered ENOSPC.
+    ``suspects``, ``unreached``, ``failed`` and ``full`` are devices because of which it asks for a
+    turn of ``generation``: their servers did not answer, their hosts did not either, they answered
+    EIO (R5), they answered ENOSPC.
     ``ended``: why the mapping is over, if it is; ``clean``: it ended cleanly (R7). ``waiting``:
     what I/O waits for, in words, if any does.
     """
@@ -43,6 +44,7 @@ class PluginStatus:
     version: int = 0
     left: int = 0
     suspects: tuple[str, ...] = ()
+    unreached: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
     full: tuple[str, ...] = ()
     unflushed: bool = False

@@ -1,5 +1,7 @@
 """Two real data servers, and epochs on them."""
 
+import contextlib
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,3 +68,23 @@ def epochs(tmp_path: Path) -> Iterator[Callable[..., epoch.Epoch]]:
     yield made
     life.cancel()
     made.close()
+
+
+@pytest.fixture
+def silent() -> Iterator[tuple[str, int]]:
+    """(address, port) at which nobody answers, not even to refuse: a queue that is full."""
+    with contextlib.ExitStack() as held:
+        listener = held.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        address, port = listener.getsockname()[:2]
+        for _ in range(2):
+            knock = held.enter_context(socket.socket())
+            knock.setblocking(False)
+            knock.connect_ex((address, port))
+        yield address, port
+
+
+@pytest.fixture
+def nobody_listens() -> int:
+    """A port at which connections are refused."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])

@@ -9,7 +9,7 @@ import nbd
 import pytest
 
 from appliance.domain import model
-from nbd_plugin import connections, failures
+from nbd_plugin import connections, failures, way
 from tests.fakes import hand_clock, legs
 
 K = 4096
@@ -61,6 +61,28 @@ def test_every_address_is_tried(server):
         port = listener.getsockname()[1]
     with pytest.raises(failures.LegDied, match=f"127.0.0.1:{port}"):
         connections.LegPool(dataclasses.replace(leg, port=port)).take()
+
+
+def test_a_host_where_nobody_answers_is_told_from_one_that_refuses(
+    server, silent, nobody_listens, monkeypatch
+):
+    monkeypatch.setattr(connections, "CONNECT_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(way, "LIMIT_S", 0.1)
+    host, port = silent
+    leg = dataclasses.replace(server.serve(), socket="/nonexistent", hosts=(host,), port=port)
+    with pytest.raises(failures.LegUnreached) as caught:
+        connections.LegPool(leg).take()
+    assert failures.blamed_for(caught.value) == "unreached"
+    attempt = way.Attempt(leg)
+    attempt.wait()
+    assert attempt.failed
+    refusing = dataclasses.replace(leg, hosts=("127.255.255.254", host), port=nobody_listens)
+    with pytest.raises(failures.LegDied) as refused:
+        connections.LegPool(refusing).take()
+    assert failures.blamed_for(refused.value) == "suspects"
+    attempt = way.Attempt(refusing)
+    attempt.wait()
+    assert not attempt.failed
 
 
 def test_one_that_says_nothing_is_given_up(server, monkeypatch):
