@@ -14,6 +14,7 @@ from typing import Any
 
 from appliance.cli.local import processes, state
 from appliance.common import units
+from appliance.domain import intents, model
 
 #: ``basalt`` with these words; its answer read as JSON.
 Basalt = Callable[..., Any]
@@ -66,6 +67,7 @@ def _delta(basalt: Basalt, cluster: Path, uri: str, work: Path, full_s: float) -
     processes.kill(state.need(cluster).processes[away])
     _until(lambda: "stale" in {r["state"] for r in _show(basalt)["replicas"]})
     _fio(uri, work, "randwrite", "1M", _AWAY_BYTES)
+    marked = _marked(_show(basalt))
     _restart(cluster)
     began = time.monotonic()
     _until(lambda: _show(basalt)["health"] == "healthy")
@@ -74,8 +76,17 @@ def _delta(basalt: Basalt, cluster: Path, uri: str, work: Path, full_s: float) -
     return [
         f"{'return after ' + units.format_size(_AWAY_BYTES) + ' written meanwhile':52}"
         f"{'':8}{took_s:8.1f}",
-        f"  copied {units.format_size(copied)}; a full copy took {full_s:.1f} s",
+        f"  copied {units.format_size(copied)} (aim: at most the marked regions, "
+        f"{units.format_size(marked)}); a full copy took {full_s:.1f} s",
     ]
+
+
+def _marked(volume: dict[str, Any]) -> int:
+    """Bytes of the regions that the copy in sync has marks of."""
+    (kept,) = [r for r in volume["replicas"] if r["state"] == "in_sync"]
+    folder = Path(kept["device_path"]) / "volumes" / volume["id"]
+    dirty = intents.union(*(file.read_bytes() for file in folder.glob("intent.*")))
+    return sum(1 for _ in intents.dirty_regions(dirty)) * model.REGION_BYTES
 
 
 def _application(basalt: Basalt, uri: str, work: Path) -> list[str]:

@@ -16,18 +16,16 @@ import struct
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from concurrent import futures
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from appliance.common import errors
 from appliance.rest import client
-from tests.chaos import finaliser, host, memory, network, role
-
-T = TypeVar("T")
+from tests.chaos import disk, finaliser, host, memory, network, role
+from tests.chaos.deadline import wait
 
 MDM = "mdm"
 SDSS = ("sds1", "sds2", "sds3")
@@ -57,14 +55,17 @@ _NO_LOG_FLUSH = 2
 
 
 class NetCluster:
-    """Use as a context manager."""
+    """Use as a context manager. The disk of each SDS in ``fragile`` can break."""
 
-    def __init__(self, base: Path | None = None) -> None:
+    def __init__(self, base: Path | None = None, fragile: Collection[str] = ()) -> None:
         # RAM, and short: paths of sockets below it are bounded.
         self.directory = Path(tempfile.mkdtemp(prefix="basalt-chaos-", dir=base or "/dev/shm"))
         #: RLIMIT_NOFILE of roles started from now on
         self.files: dict[str, int] = {}
         self.hosts: dict[str, host.Host] = {}
+        self._fragile = fragile
+        #: by SDS, those that can break
+        self.disks: dict[str, disk.Disk] = {}
         self._read: dict[str, int] = {}
         self._finaliser = finaliser.Finaliser(self.directory.name, self.directory)
         self._groups = memory.Groups(self.directory.name)
@@ -92,6 +93,8 @@ class NetCluster:
             with contextlib.suppress(RuntimeError, OSError):  # it is off already
                 self.power_off(name)
         self._switch.power_off()
+        for one in self.disks.values():
+            one.close()
         self._finaliser.close()
 
     # --- hosts and roles ---------------------------------------------------------------
@@ -196,6 +199,22 @@ class NetCluster:
     def empty_disk(self, name: str) -> None:
         (self.hosts[name].path(self.device(name)) / _FILLER).unlink(missing_ok=True)
 
+    def replace_disk(self, name: str) -> None:
+        """A new disk in the place of an SDS's broken one, as people do it: out, in, added."""
+        (ident,) = [d["id"] for d in self.call("get", "/devices")["items"] if d["sds"] == name]
+        self.call("delete", f"/devices/{ident}")
+        wait(
+            lambda: [d["id"] for d in self.call("get", "/devices")["items"]],
+            lambda left: ident not in left,
+            f"the broken device of {name} to be given up",
+            180,
+        )
+        self.power_off(name)
+        self.disks[name].repair()
+        self._make_file_system(name)
+        self.power_on(name)
+        self._add_device(name)
+
     def device(self, name: str) -> Path:
         """The SDS's device, or the folder of the MDM's database, as its host sees it."""
         return self._data(name) / "device"
@@ -276,8 +295,9 @@ class NetCluster:
                 mount.mkdir()
                 with image.open("xb") as file:
                     file.truncate(_DEVICE_BYTES if name in SDSS else _DATABASE_BYTES)
-                make = ["mkfs.xfs", "-q"] if name in SDSS else ["mkfs.ext4", "-q", "-m", "0"]
-                subprocess.run([*make, image], check=True, timeout=60)
+                if name in self._fragile:
+                    self.disks[name] = disk.Disk(image)
+                self._make_file_system(name)
         self.power_on(MDM)
         wait(self._mdm_ready, bool, "the MDM to be ready")
         folder = self.hosts[MDM].path(self.device(MDM))
@@ -291,19 +311,22 @@ class NetCluster:
         for name in (*SDSS, *SDCS):
             kind = "sdcs" if name in SDCS else "sds"
             wait(lambda n=name, k=kind: self._knows(k, n), bool, f"{name} to register")
-        made = [
-            self.call(
-                "post", "/devices",
-                {"sds": name, "path": str(self.device(name)), "pool": "default"},
-            )["id"]
-            for name in SDSS
-        ]  # fmt: skip
-        for ident in made:
-            wait(
-                lambda i=ident: self.call("get", f"/devices/{i}")["state"],
-                lambda state: state == "ok",
-                "the devices to be taken",
-            )
+        for name in SDSS:
+            self._add_device(name)
+
+    def _make_file_system(self, name: str) -> None:
+        make = ["mkfs.xfs", "-q", "-f"] if name in SDSS else ["mkfs.ext4", "-q", "-m", "0"]
+        ((image, _),) = self._mounts(name)
+        subprocess.run([*make, image], check=True, timeout=60)
+
+    def _add_device(self, name: str) -> None:
+        new = {"sds": name, "path": str(self.device(name)), "pool": "default"}
+        ident = self.call("post", "/devices", new)["id"]
+        wait(
+            lambda: self.call("get", f"/devices/{ident}")["state"],
+            lambda state: state == "ok",
+            f"the device of {name} to be taken",
+        )
 
     def _request(self, method: str, path: str, args: Any, more: Any) -> Any:
         folder = self.hosts[MDM].path(self.device(MDM))
@@ -327,7 +350,9 @@ class NetCluster:
     def _mounts(self, name: str) -> list[tuple[Path, Path]]:
         if name in SDCS:
             return []
-        return [(self._data(name) / "disk.img", self.device(name))]
+        broken = self.disks.get(name)
+        image = self._data(name) / "disk.img" if broken is None else broken.file
+        return [(image, self.device(name))]
 
     def _data(self, name: str) -> Path:
         return self.directory / name
@@ -347,22 +372,6 @@ class NetCluster:
         if kind == "sdc":
             return {**own, "link_dir": "/run/basalt-dev"}
         return {**own, "fault_set": f"rack-{name}", "ballast_bytes": str(4 << 20)}
-
-
-def wait(ask: Callable[[], T], reached: Callable[[T], bool], what: str, limit_s: float = 60.0) -> T:
-    """Ask until ``reached`` says yes to the answer; raises TimeoutError after ``limit_s``."""
-    deadline = time.monotonic() + limit_s
-    while True:
-        answer: Any
-        try:
-            answer = ask()
-            if reached(answer):
-                return answer
-        except errors.Unreachable as exc:
-            answer = exc
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {limit_s:.0f} s in vain for {what}: {answer}")
-        time.sleep(0.05)
 
 
 def _let_loops_go(one: host.Host) -> None:

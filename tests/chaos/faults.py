@@ -7,7 +7,7 @@ affair.
 import random
 import signal
 
-from tests.chaos import cluster, network, shortages
+from tests.chaos import cluster, damage, network, shortages
 from tests.chaos.fault import Fault, Maker, nothing, only
 
 
@@ -225,10 +225,13 @@ WEIGHTS: dict[Maker, int] = {
     shortages.step_clock: 2,
     shortages.lock_database: 2,
     shortages.fill_database: 1,
+    damage.damage_database: 1,
+    damage.break_disk: 1,
 }
 
 
 def choose(on: cluster.NetCluster, chance: random.Random, sdc: str) -> Fault:
     """The next fault of a seeded run."""
-    (maker,) = chance.choices(list(WEIGHTS), list(WEIGHTS.values()))
+    makers = [maker for maker in WEIGHTS if on.disks or maker is not damage.break_disk]
+    (maker,) = chance.choices(makers, [WEIGHTS[maker] for maker in makers])
     return maker(on, chance, sdc)

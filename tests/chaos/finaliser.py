@@ -1,8 +1,8 @@
 """Removes what of a chaos cluster has a name, when whoever made it is gone, however it went.
 
-Hosts end by themselves. What is left then is the folder in RAM, the control groups, and loop
-devices over a file system in user space, which belong to the machine. A small shell waits for the
-end of its input, which comes with the end of the maker, and clears them away.
+Hosts end by themselves. What is left then is the folder in RAM, the control groups, disks in user
+space, and loop devices over a file system in user space, which belong to the machine. A small
+shell waits for the end of its input, which comes with the end of the maker, and clears them away.
 """
 
 import subprocess
@@ -15,6 +15,9 @@ while [ $tries -lt 100 ]; do
     for device in $(losetup --all --noheadings --output NAME,BACK-FILE |
         sed -n "s|^\\([^ ]*\\) .*$1.*$|\\1|p"); do
         losetup --detach "$device"
+    done
+    for disk in "$2"/*/fuse; do
+        [ ! -d "$disk" ] || umount -l "$disk"
     done
     rm -rf "$2"
     for group in /sys/fs/cgroup/memory/$1-*; do
