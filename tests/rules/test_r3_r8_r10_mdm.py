@@ -7,7 +7,7 @@ from sqlalchemy import delete
 
 from appliance.agent import identity, talk
 from appliance.mdm.db import models
-from appliance.mdm.services import orders, sds_reports, upkeep
+from appliance.mdm.services import needs, orders, sds_reports, upkeep
 from appliance.protocol import codec, messages
 from tests.rules.clauses import clause
 
@@ -103,7 +103,7 @@ def test_a_copy_locks_every_client_there_is(new_cluster, broken):
             leg.intents = {**leg.intents, incarnation: f"{leg.data_export}-{incarnation}"}
         return real(vol, incarnation, places)
 
-    broken.setattr(upkeep, "_newcomers", lambda vol: [])
+    broken.setattr(needs, "newcomers", lambda vol: [])
     broken.setattr(orders, "granted", lambda vol, incarnation: True)
     broken.setattr(orders, "client_map", handed_out)
     cluster.map(volume, sdc=1)

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from appliance.common import errors
 from appliance.domain import health
 from appliance.mdm.db import models
-from appliance.mdm.services import admission, clients, context, reach, upkeep
+from appliance.mdm.services import admission, clients, context, reach, sweep, upkeep
 from appliance.mdm.services.turns import Turns
 
 logger = logging.getLogger(__name__)
@@ -75,9 +75,9 @@ class TurnRounds:
     def _swept(self) -> set[str]:
         """Volumes that may need something, and those on SDSs whose silence or return is news."""
         with self._ctx.uow.read() as tx:
-            due = upkeep.interesting(tx)
+            due = sweep.interesting(tx)
             if self._round % _WIDE_SWEEP_ROUNDS == _SWEEP_ROUNDS:
-                due |= upkeep.in_use(tx)
+                due |= sweep.in_use(tx)
             down = {
                 sds_id
                 for sds_id in tx.session.scalars(select(models.Sds.id))

@@ -13,8 +13,8 @@ from sqlalchemy import delete, select
 from appliance.common import log, units
 from appliance.domain import health
 from appliance.mdm.db import models, unit_of_work
-from appliance.mdm.services import admission, clients, jobs, moves, orders, proof, scrub_orders
-from appliance.mdm.services.turns import OpenTurn, Turns
+from appliance.mdm.services import admission, clients, jobs, moves, needs, orders, proof
+from appliance.mdm.services.turns import Turns
 from appliance.protocol import messages
 
 logger = logging.getLogger(__name__)
@@ -40,21 +40,6 @@ class Blame:
     suspects: frozenset[str]
     out: frozenset[str]
     full: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """Devices of a volume: those that answer and work, those known not to, those that failed, and
-    those without room for writes. ``resting``: their SDS is in maintenance.
-
-    A device whose SDS is not heard of yet, after a start of the MDM, is neither up nor down.
-    """
-
-    up: set[str]
-    down: set[str]
-    failed: set[str]
-    full: set[str]
-    resting: set[str]
 
 
 class Upkeep:
@@ -120,7 +105,7 @@ class Upkeep:
         found = self._turns.get(volume.id)
         if found is not None:
             return found.request_id
-        new = {i.mapping_id for i in _newcomers(volume)}
+        new = {i.mapping_id for i in needs.newcomers(volume)}
         for mapping in volume.mappings:
             if mapping.id in new:
                 return mapping.request_id
@@ -159,22 +144,22 @@ class Upkeep:
 
     # --- turns ------------------------------------------------------------------------
 
-    def _go_on(self, tx: unit_of_work.Tx, volume: models.Volume, look: "_Look") -> None:
+    def _go_on(self, tx: unit_of_work.Tx, volume: models.Volume, look: needs.Look) -> None:
         found = self._turns.get(volume.id)
         if found is None:
             return
-        if not found.decided and (reason := _begin_anew(volume, found)):
+        if not found.decided and (reason := needs.begin_anew(volume, found)):
             self._begin(tx, volume, reason, look)
             return
         self._turns.gone(volume.id, look.down)
         if self._turns.advance(tx, volume):
             self._note_copies(tx, volume)
             self._tidy(tx, volume)
-        elif _stuck(volume, found, look):
+        elif needs.stuck(volume, found, look):
             self._begin(tx, volume, "a data server that is needed ended in the turn", look)
 
     def _begin(
-        self, tx: unit_of_work.Tx, volume: models.Volume, reason: str, look: "_Look"
+        self, tx: unit_of_work.Tx, volume: models.Volume, reason: str, look: needs.Look
     ) -> None:
         blame = self._blames.pop(volume.id, None)
         drop = look.failed | look.resting
@@ -187,20 +172,20 @@ class Upkeep:
         self._left_full -= {(volume.id, device_id) for device_id in joiners}
         self._turns.begin(tx, volume, reason, joiners, drop, look.down, moves.leaving(volume))
 
-    def _needs_turn(self, volume: models.Volume, look: "_Look") -> str:
+    def _needs_turn(self, volume: models.Volume, look: needs.Look) -> str:
         """Why the volume needs a turn at once; empty if it does not."""
-        if reason := _doubtful(volume):
+        if reason := needs.doubtful(volume):
             return reason
         blame = self._blames.get(volume.id)
         if blame is not None:
             if blame.generation == volume.generation:
                 return "a client lost a device"
             del self._blames[volume.id]
-        return _server_lost(volume, look) if _granted(volume) else ""
+        return needs.server_lost(volume, look) if needs.in_use(volume) else ""
 
-    def _wants_turn(self, volume: models.Volume, look: "_Look") -> str:
+    def _wants_turn(self, volume: models.Volume, look: needs.Look) -> str:
         """Why the volume needs a turn that may wait for others; empty if it does not."""
-        if reason := _newcomer(volume) or _server_lost(volume, look):
+        if reason := needs.newcomer(volume) or needs.server_lost(volume, look):
             return reason
         if self._joinable(volume, look):
             return "a replica came, or came back"
@@ -211,7 +196,7 @@ class Upkeep:
             return "the volume grew"
         return ""
 
-    def _joinable(self, volume: models.Volume, look: "_Look") -> set[str]:
+    def _joinable(self, volume: models.Volume, look: needs.Look) -> set[str]:
         """Devices with stale replicas that answer, the clients too, and may join now; not those
         that moves end."""
         leaving = moves.leaving(volume)
@@ -231,7 +216,7 @@ class Upkeep:
         }  # by clients, for another column
         return {d for d in rested if d in used or self._clients.all_reach(volume, d)}
 
-    def _look(self, tx: unit_of_work.Tx, volume: models.Volume) -> "_Look":
+    def _look(self, tx: unit_of_work.Tx, volume: models.Volume) -> needs.Look:
         rows = tx.session.execute(
             select(
                 models.Device.id,
@@ -251,7 +236,7 @@ class Upkeep:
             else health.Reach.DOWN
             for device_id, sds_id, state, *_ in rows
         }
-        return _Look(
+        return needs.Look(
             up={d for d, found in reach.items() if found is health.Reach.UP},
             down={d for d, found in reach.items() if found is health.Reach.DOWN},
             failed={d for d, _, state, *_ in rows if state == "failed"},
@@ -316,102 +301,6 @@ class Upkeep:
         elif self._retire_ordered.get(volume.id) != retirable:
             self._retire_ordered[volume.id] = retirable
             orders.touch(tx, volume.id)
-
-
-def _newcomers(volume: models.Volume) -> list[models.Incarnation]:
-    live = [incarnation for incarnation in volume.incarnations if incarnation.state == "live"]
-    return [incarnation for incarnation in live if not orders.granted(volume, incarnation.id)]
-
-
-def _granted(volume: models.Volume) -> bool:
-    """Whether any client has a map, so that its I/O may wait for a turn."""
-    live = [incarnation for incarnation in volume.incarnations if incarnation.state == "live"]
-    return any(orders.granted(volume, incarnation.id) for incarnation in live)
-
-
-def _used(volume: models.Volume) -> bool:
-    return any(incarnation.state == "live" for incarnation in volume.incarnations)
-
-
-def _newcomer(volume: models.Volume) -> str:
-    return "a client maps the volume" if _newcomers(volume) else ""
-
-
-def _doubtful(volume: models.Volume) -> str:
-    if any(incarnation.state == "doubt" for incarnation in volume.incarnations):
-        return "a client ended uncleanly"
-    return ""
-
-
-def _server_lost(volume: models.Volume, look: _Look) -> str:
-    """Why a replica that is to be served is not, or is not to be any more; empty if all is well."""
-    if not orders.serves(volume):
-        return ""
-    for leg in orders.written_legs(volume):
-        if leg.generation != volume.generation or not leg.serving:
-            begins = scrub_orders.wanted(volume) and not _used(volume)
-            return "a scrub needs servers" if begins else "a data server ended"
-        if leg.device_id in look.down:
-            return "an SDS does not answer, or its device failed or lost its files"
-    return "an SDS is in maintenance" if _may_rest(volume, look) else ""
-
-
-def _may_rest(volume: models.Volume, look: _Look) -> bool:
-    """Whether a turn now would take a replica of an SDS in maintenance out of the map."""
-    good = {
-        (r.column, r.device_id)
-        for r in volume.replicas
-        if r.state == "in_sync" and r.device_id in look.up - look.resting
-    }
-    return any(
-        r.state != "stale"
-        and r.device_id in look.resting
-        and any(column == r.column for column, _ in good)
-        for r in volume.replicas
-    )
-
-
-def _begin_anew(volume: models.Volume, found: OpenTurn) -> str:
-    """Why the open turn is not enough: its orders went out before this was known."""
-    if {incarnation.id for incarnation in volume.incarnations} - found.incarnations:
-        return "another client maps the volume"
-    if any(leg.device_id in found.turn.seals and not leg.serving for leg in volume.legs):
-        return "a data server ended in the turn"
-    return "" if found.turn.doubt else _doubtful(volume)
-
-
-def _stuck(volume: models.Volume, found: OpenTurn, look: _Look) -> bool:
-    """Whether a device the turn is blocked by is sealed in it but serves no more: it never will
-    in this generation (R4)."""
-    return any(
-        leg.device_id in found.blocked_by & look.up
-        and leg.generation == volume.generation
-        and not leg.serving
-        for leg in volume.legs
-    )
-
-
-def interesting(tx: unit_of_work.Tx) -> set[str]:
-    """Volumes that may need something though nobody reported anything: open turns, replicas not
-    in sync, or on a device that does not work, clients that ended or are to."""
-    open_turns = select(models.Volume.id).where(models.Volume.turn_open)
-    unequal = select(models.Replica.volume_id).where(models.Replica.state != "in_sync")
-    ended = select(models.Incarnation.volume_id).where(models.Incarnation.state != "live")
-    unwanted = select(models.Mapping.volume_id).where(models.Mapping.wanted.is_(False))
-    broken = (
-        select(models.Replica.volume_id)
-        .join(models.Device, models.Device.id == models.Replica.device_id)
-        .where(models.Device.state != "ok")
-    )
-    unproved = select(models.Volume.id).where(models.Volume.unproved)
-    scrubbed = select(models.Scrub.volume_id).where(models.Scrub.state == "running")
-    found = open_turns.union(unequal, ended, unwanted, broken, unproved, scrubbed)
-    return set(tx.session.scalars(found))
-
-
-def in_use(tx: unit_of_work.Tx) -> set[str]:
-    """Volumes that any client has, or had a moment ago."""
-    return set(tx.session.scalars(select(models.Incarnation.volume_id)))
 
 
 def resyncing(volume: models.Volume, device_id: str | None = None) -> bool:
