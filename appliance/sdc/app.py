@@ -16,6 +16,7 @@ from appliance.sdc import (
     launch,
     mappings,
     plugin_process,
+    starts,
 )
 from appliance.sdc.attach import choose, fuse_loop, interface, nbd_kernel, none
 
@@ -76,6 +77,7 @@ def make_ground(cfg: config.Config, boot_id: str, news: Callable[[], None]) -> g
         boot_id=boot_id,
         backends=backends,
         probes=choose.host_probes(cfg.tool_timeout_s),
+        starts=starts.Starts(),
         clock=clock.SystemClock(),
         news=news,
     )

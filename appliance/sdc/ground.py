@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from appliance.common import clock
-from appliance.sdc import config, launch
+from appliance.sdc import config, launch, starts
 from appliance.sdc.attach import choose, interface
 
 
@@ -18,5 +18,6 @@ class Ground:
     boot_id: str
     backends: Mapping[str, interface.Backend]
     probes: choose.Probes
+    starts: starts.Starts
     clock: clock.Clock
     news: Callable[[], None]

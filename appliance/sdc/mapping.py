@@ -35,6 +35,7 @@ class Mapping:
         self._restart = backoff.Backoff(0.1, 30.0)
         self._retry = backoff.Backoff(0.2, 5.0)
         self._start_again_at = 0.0
+        self._place = on.starts.place()
         self._problem = ""
         self._shown = messages.MappingReport(record.mapping_id, "starting")
         self._wake = threading.Event()
@@ -108,6 +109,12 @@ class Mapping:
             running.cut_off("this client was cut off: it answered nobody while a copy waited")
 
     def _run(self) -> None:
+        try:
+            self._run_on()
+        finally:
+            self._place.give_back()
+
+    def _run_on(self) -> None:
         while not self._stopping:
             self._wake.clear()
             pause_s = _TICK_S
@@ -137,6 +144,8 @@ class Mapping:
         order = self._order
         seen = self._look()
         self._publish(seen)
+        if seen.known or not seen.running or self._place.overdue(self._ground.clock.monotonic()):
+            self._place.give_back()
         step = steps.next_step(order.wanted if order is not None else None, seen)
         if order is None or step is steps.Step.WAIT:
             return False
@@ -187,6 +196,8 @@ class Mapping:
                 why="the process that serves this volume died; another one is started soon "
                 "(the client's log says more)"
             )
+        if not self._place.take(self._ground.clock.monotonic(), _TICK_S):
+            return  # what is wanted may have changed meanwhile: look again
         started = plugin.start(self._ground, self._book, order, self._news)
         self._plugin = started
         # The order may have changed meanwhile, without a plugin to tell it to.
