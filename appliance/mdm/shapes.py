@@ -379,13 +379,23 @@ class Component(TypedDict):
     p99_s: float
 
 
+class GivenUp(TypedDict):
+    """A part whose healing reached its limit, and what it ran into last."""
+
+    part: str
+    attempts: int
+    why: str
+
+
 class HealthMetrics(TypedDict):
-    """``check_count``, ``heal_attempts`` and ``failed_calls`` are of the agents' control ports."""
+    """``check_count``, ``heal_attempts``, ``given_up`` and ``failed_calls`` are of the agents'
+    control ports."""
 
     health_summary: str
     overall_status: str
     check_count: int
     heal_attempts: int
+    given_up: list[GivenUp]
     failed_calls: int
     uptime_s: float
     roles: dict[str, RoleCount]

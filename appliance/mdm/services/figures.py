@@ -133,6 +133,12 @@ def health_metrics(found: Figures, asked: list[peers.Peer]) -> shapes.HealthMetr
         "overall_status": word,
         "check_count": sum(report["check_count"] for report in reports),
         "heal_attempts": sum(report["heal_attempts"] for report in reports),
+        "given_up": [
+            {"part": part, "attempts": attempts, "why": why}
+            for peer in asked
+            if peer.check
+            for part, (attempts, why) in sorted(peer.check.given_up().items())
+        ],
         "failed_calls": sum(peer.breaker.figures().failed_calls for peer in asked),
         "uptime_s": found.uptime_s,
         "roles": found.roles,

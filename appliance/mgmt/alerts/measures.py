@@ -33,6 +33,12 @@ def readings(seen: view.Snapshot, moves: progress.Progress, now: float) -> Itera
         )  # fmt: skip
 
 
+def given_up(seen: view.Snapshot) -> dict[str, tuple[int, str]]:
+    """Parts that the MDM could not heal: attempts and the last error, by name."""
+    of = seen.figures.get("given_up", ())  # an MDM of the release before does not tell
+    return {one["part"]: (one["attempts"], one["why"]) for one in of}
+
+
 def _agents(seen: view.Snapshot) -> Iterator[Reading]:
     for kind, rule, of in (
         ("sds", "sds_down", seen.sds),

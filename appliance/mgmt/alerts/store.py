@@ -164,6 +164,13 @@ def get(db: database.Database, ident: str) -> dict[str, Any]:
         return view(find(tx, ident), tx.now)
 
 
+def active(db: database.Database) -> int:
+    """How many nobody looks after yet; asked for by every page."""
+    query = select(func.count()).select_from(models.Alert).where(models.Alert.status == ACTIVE)
+    with db.read() as tx:
+        return tx.session.scalar(query) or 0
+
+
 def counts(db: database.Database) -> dict[str, dict[str, int]]:
     """How many there are: ``by_status``, and of the active and acknowledged ``by_severity``."""
     alert = models.Alert

@@ -81,6 +81,7 @@ class Watch:
         else:
             self._moves.seen(now, current.jobs, current.statistics)
             readings += measures.readings(current, self._moves, now)
+            readings += own_measures.unhealed(measures.given_up(current))
         outcome = self._engine.step(now, known, readings, blind)
         store.keep(self._db, known, outcome, _BY_HAND)
 

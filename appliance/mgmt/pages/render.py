@@ -73,7 +73,7 @@ class Renderer:
             }
         word, _ = summary.verdict(self._ctx)
         try:
-            active = store.counts(self._ctx.db)["by_status"][store.ACTIVE]
+            active = store.active(self._ctx.db)
         except errors.BasaltError:  # the page that says so is made here too
             active = 0
         return {
