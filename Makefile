@@ -59,8 +59,8 @@ MEASURED := COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_ROOT=$(CURD
 # First what may share the cores, then what wants them for itself.
 test: lint  ## Everything, with branch coverage of all processes (root)
 	rm -rf $(COVERAGE_DIR) && mkdir $(COVERAGE_DIR)
-	$(MEASURED) $(PYTHON) -m pytest -n auto --dist worksteal -m "not alone" $(TESTED)
-	$(MEASURED) $(PYTHON) -m pytest -m alone $(TESTED)
+	$(MEASURED) $(PYTHON) -m pytest -n auto --dist worksteal --durations=15 -m "not alone" $(TESTED)
+	$(MEASURED) $(PYTHON) -m pytest --durations=15 -m alone $(TESTED)
 	COVERAGE_ROOT=$(CURDIR) $(PYTHON) tests/coverage_gate.py $(COVERAGE_DIR)/data
 
 test-lab: setup  ## Ansible on four containers with systemd, in a network of their own (root)
