@@ -80,6 +80,12 @@ def close(pins: Any) -> None:
 
 
 def get_size(_pins: Any) -> int:
+    """What this connection may reach for its whole life: nbdkit asks once. Those of the kernel's
+    device outlive a growth of the volume, and the kernel itself keeps to the device's size."""
+    from appliance.protocol import messages
+
+    if nbdkit.export_name() == messages.GROWING_EXPORT:
+        return messages.GROWING_EXPORT_BYTES
     return int(_volume.size)
 
 

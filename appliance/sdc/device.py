@@ -71,6 +71,11 @@ class Device:
             links.drop(record.link, record.device.device)
             self._book.write(link=link, volume_name=order.volume_name)
 
+    def grow(self, order: messages.MappingOrder, size: int) -> None:
+        """``size``: what the plugin serves. A volume never becomes smaller."""
+        if 0 < self.size() < size:
+            self._backend.grow(self._held, self._target(order), size)
+
     def detach(self, force: bool, flush: bool) -> None:
         """Raises errors.InUse if somebody uses it, errors.DeviceFailed if its flush fails."""
         held = self._held

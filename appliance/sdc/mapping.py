@@ -235,6 +235,9 @@ class Mapping:
         if running is not None and running.lock_token != self.record.lock_token:
             self._book.write(lock_token=running.lock_token)
         self._device.keep(order)
+        status = running.status if running is not None else None
+        if order.map is not None and status is not None and status.version >= order.map.version:
+            self._device.grow(order, order.map.size)
 
     def _news(self) -> None:
         self._wake.set()

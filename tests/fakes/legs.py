@@ -283,9 +283,10 @@ class PluginProcess:
     def status(self, **wanted: Any) -> dict[str, Any]:
         return self.wait_for(op="status", **wanted)
 
-    def connect(self) -> nbd.NBD:
+    def connect(self, export: str = "") -> nbd.NBD:
         handle = nbd.NBD()
         handle.add_meta_context(nbd.CONTEXT_BASE_ALLOCATION)
+        handle.set_export_name(export)
         handle.connect_unix(self.socket)
         self._handles.append(handle)
         return handle

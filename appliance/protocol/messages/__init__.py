@@ -16,6 +16,8 @@ from appliance.protocol.messages.registration import (
     Registration,
 )
 from appliance.protocol.messages.sdc_orders import (
+    GROWING_EXPORT,
+    GROWING_EXPORT_BYTES,
     MappingOrder,
     Probe,
     SdcOrders,
@@ -50,6 +52,8 @@ from appliance.protocol.messages.sds_reports import (
 )
 
 __all__ = [
+    "GROWING_EXPORT",
+    "GROWING_EXPORT_BYTES",
     "Chart",
     "ColumnCopy",
     "CopyOrder",

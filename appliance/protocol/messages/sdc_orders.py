@@ -4,6 +4,11 @@ from dataclasses import dataclass
 
 from appliance.domain import model
 
+#: Export of a volume's plugin for connections that outlive a growth of the volume (the kernel's),
+#: and the size they are told: above any volume's, below what NBD can say.
+GROWING_EXPORT = "growing"
+GROWING_EXPORT_BYTES = 1 << 60
+
 
 @dataclass(frozen=True, slots=True)
 class Probe:

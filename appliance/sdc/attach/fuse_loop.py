@@ -76,6 +76,9 @@ class FuseLoop:
         server = processes.Process.adopt(held.server) if held.server is not None else None
         self._end_server(Path(held.backing).parent, server)
 
+    def grow(self, held: interface.Attached, target: interface.Target, size: int) -> None:
+        """No: nbdfuse shows a file of the size that the volume had when it started."""
+
     def fault(self, held: interface.Attached) -> str:
         if not self._holds(held):
             return f"{held.device} was taken away from outside (losetup -d?)"

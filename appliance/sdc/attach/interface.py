@@ -59,6 +59,11 @@ class Backend(Protocol):
         """
         ...
 
+    def grow(self, held: Attached, target: Target, size: int) -> None:
+        """Have the device show ``size`` bytes, which its plugin serves already, while it is used.
+        Nothing where it cannot: it grows when it is mapped anew."""
+        ...
+
     def fault(self, held: Attached) -> str:
         """Why the device does not work any more though its plugin does; empty if it does."""
         ...

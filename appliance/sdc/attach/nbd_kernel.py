@@ -52,7 +52,7 @@ class NbdKernel:
         with _sockets(target, self._connections) as ready, _family() as family:
             index = family.connect_device(
                 [one.fd for one in ready],
-                ready[0].size,
+                nbd_socket.size(target.socket),
                 _BLOCK_BYTES,
                 ready[0].flags,
                 self._timeout_s,
@@ -89,6 +89,12 @@ class NbdKernel:
             if flush:
                 busy.flush(held.device, fd)
             self._disconnect(index)
+
+    def grow(self, held: interface.Attached, target: interface.Target, size: int) -> None:
+        # nbdkit keeps to the size a connection was opened with, but these are not bounded by it
+        # (nbd_socket), so the ones there are can go on.
+        with _family() as family:
+            family.resize(_index(held.device), size, target.mapping_id)
 
     def fault(self, held: interface.Attached) -> str:
         if _connected(held.device):

@@ -129,6 +129,12 @@ class Nbd(GenericNetlinkSocket):
             message(NBD_CMD_RECONFIGURE, index=index, sockets=sockets, backend_identifier=backend)
         )
 
+    def resize(self, index: int, size: int, backend: str) -> None:
+        """Let device ``index`` show ``size`` bytes from now on, while it is in use."""
+        self._ask(
+            message(NBD_CMD_RECONFIGURE, index=index, size_bytes=size, backend_identifier=backend)
+        )
+
     def disconnect_device(self, index: int) -> None:
         self._ask(message(NBD_CMD_DISCONNECT, index=index))
 

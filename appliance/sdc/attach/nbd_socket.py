@@ -11,6 +11,7 @@ from pathlib import Path
 import nbd
 
 from appliance.common import errors
+from appliance.protocol import messages
 
 _HAS_FLAGS = 1 << 0
 _READ_ONLY = 1 << 1
@@ -26,20 +27,31 @@ class Ready:
     """A socket past its handshake, owned by whoever has this; ``flags`` as the server sent."""
 
     fd: int
-    size: int
     flags: int
 
 
 def connect(path: Path, read_only: bool) -> Ready:
-    """Connect to the server at Unix socket ``path``. Raises errors.Unavailable."""
+    """Connect to the plugin at Unix socket ``path``, without the bound of its present size: the
+    kernel keeps to its device's. Raises errors.Unavailable."""
     handle = nbd.NBD()
     try:
         handle.set_request_structured_replies(False)
+        handle.set_export_name(messages.GROWING_EXPORT)
         handle.connect_unix(str(path))
         # In transmission and with nothing in flight libnbd has read no byte too many, and it
         # closes its descriptor, with the handle's last reference, without a word to the server.
-        return Ready(os.dup(handle.aio_get_fd()), handle.get_size(), _flags(handle, read_only))
+        return Ready(os.dup(handle.aio_get_fd()), _flags(handle, read_only))
     except (nbd.Error, OSError) as exc:
+        raise errors.Unavailable(why=f"no NBD connection to {path}: {exc}") from exc
+
+
+def size(path: Path) -> int:
+    """Bytes of what the plugin at ``path`` serves now. Raises errors.Unavailable."""
+    handle = nbd.NBD()
+    try:
+        handle.connect_unix(str(path))
+        return int(handle.get_size())
+    except nbd.Error as exc:
         raise errors.Unavailable(why=f"no NBD connection to {path}: {exc}") from exc
 
 

@@ -15,5 +15,8 @@ class NoDevice:
     def detach(self, held: interface.Attached, flush: bool, force: bool) -> None:
         pass
 
+    def grow(self, _held: interface.Attached, _target: interface.Target, _size: int) -> None:
+        pass
+
     def fault(self, _held: interface.Attached) -> str:
         return ""

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 
-from appliance.protocol import codec
+from appliance.protocol import codec, messages
 from tests.fakes import legs, rig
 from tests.integration.plugin.cases import (
     ONES,
@@ -106,6 +106,7 @@ def test_growth_comes_with_a_turn_and_shows_to_new_connections(make_rig):
     volume = make_rig()
     handle = volume.connect()
     assert handle.get_size() == rig.SIZE
+    growing = volume.plugin.connect(messages.GROWING_EXPORT)  # as the kernel's are
     larger = rig.SIZE + 5 * REGION
     for server in volume.servers.values():
         os.truncate(server.folder / "data", larger)
@@ -114,6 +115,9 @@ def test_growth_comes_with_a_turn_and_shows_to_new_connections(make_rig):
     assert grown.get_size() == larger
     grown.pwrite(TWOS, larger - K)
     assert handle.get_size() == rig.SIZE
+    assert growing.pread(K, larger - K) == TWOS
+    growing.pwrite(ONES, larger - K)
+    assert grown.pread(K, larger - K) == ONES
     assert volume["x"].dirty() == volume["y"].dirty() == {8}
 
 

@@ -29,8 +29,8 @@ def server(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("read_only", [False, True])
 def test_the_kernel_can_talk_on_at_once(server: Path, read_only: bool) -> None:
+    assert nbd_socket.size(server) == 1 << 20
     ready = nbd_socket.connect(server, read_only)
-    assert ready.size == 1 << 20
     assert ready.flags & 0b1111 == 0b1101 | (2 if read_only else 0)
     with socket.socket(fileno=ready.fd) as sock:
         sock.settimeout(20)
@@ -46,6 +46,8 @@ def test_no_server_is_said(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 (counts only)
     with pytest.raises(errors.Unavailable, match="no NBD connection"):
         nbd_socket.connect(tmp_path / "none", read_only=False)
+    with pytest.raises(errors.Unavailable, match="no NBD connection"):
+        nbd_socket.size(tmp_path / "none")
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 
