@@ -7,11 +7,13 @@ cd "$(dirname "$0")/.."
 # nbdkit, libnbd and python3-libnbd: the data path. fuse3, util-linux, e2fsprogs, xfsprogs: block
 # devices and file systems. fio, qemu-utils: tests and the bench. nftables: faults of networks.
 # prometheus: promtool, which checks the rules in monitoring/. chromium: the tests of MGMT's pages.
-# openssl: certificates. The last line: hosts to deploy to (containers, a virtual machine).
+# openssl: certificates. The last lines: hosts to deploy to (containers, a virtual machine), and the
+# check of the Vagrantfile.
 packages="nbdkit nbdkit-plugin-python libnbd-bin python3-libnbd python3-venv
     fuse3 util-linux e2fsprogs xfsprogs kmod fio qemu-utils nftables
     prometheus chromium chromium-driver fonts-dejavu-core
-    openssl openssh-client iproute2 mmdebstrap systemd systemd-container qemu-system-x86"
+    openssl openssh-client iproute2 mmdebstrap systemd systemd-container qemu-system-x86
+    vagrant vagrant-libvirt"
 
 missing=""
 for package in $packages; do

@@ -16,7 +16,7 @@ from tests.integration import local_cluster
 
 #: Tests here have processes of their own each, and nothing they see depends on how fast it is.
 TOGETHER = (
-    "mdm", "sds", "sdc", "mgmt/test_default_alerts.py", "mgmt/test_healing.py",
+    "deploy", "mdm", "sds", "sdc", "mgmt/test_default_alerts.py", "mgmt/test_healing.py",
     "mgmt/test_pages.py", "mgmt/test_process.py", "mgmt/test_security.py",
     "test_local_cluster.py",
 )  # fmt: skip

@@ -1,177 +1,144 @@
 """A virtual machine with Debian's own kernel (nbd as a module), under QEMU's translator.
 
-Its root is an image of the lab's root file system, made anew each time. The repository, with its
-.venv, is a second disk, mounted at the same path, so what is tested is what is here. Unlike a
-container, a reset of it is a power cut: its page cache is gone.
+It is a host of the lab like a container: on the same bridge, with the same root file system, which
+is made into an image each time. Unlike with a container a reset of it is a power cut: its page
+cache is gone. The repository, with its .venv, is its second disk, to be mounted at the same path.
 """
 
+import contextlib
 import json
 import shutil
 import socket
 import subprocess
-import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-from tests.infra.lab import rootfs
+from tests.infra.lab import network
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 _MEMORY_MB = 1024
 _ROOT_BYTES = 4 << 30
-_LIMIT_S = 400.0
+_TREE_BYTES = 2 << 30
 
 
 class Machine:
-    """``with Machine(folder) as machine``: booted, reachable by ``ssh``, gone afterwards.
+    """Made by ``Site.add_machine``. Its images are in ``folder`` and survive a power cut."""
 
-    The network is QEMU's own: one forwarded port on this machine's loopback, nothing else.
-    """
-
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, net: network.Network, tree: Path, folder: Path, name: str, last: int):
+        self.name = name
+        self.address = f"{network.PREFIX}{last}"
+        self._net = net
+        self._tree = tree
         self._folder = folder
-        self._key = folder / "vm-key"
+        self._last = last
         self._process: subprocess.Popen[bytes] | None = None
-        self._port = 0
+        folder.mkdir()
 
-    def __enter__(self) -> "Machine":
-        self._prepare()
-        self.start()
-        try:
-            self.wait_ssh()
-            self.ssh(f"mkdir -p {REPOSITORY} && mount -o ro /dev/vdb {REPOSITORY}")
-        except BaseException:
-            self.close()
-            raise
-        return self
+    def settle(
+        self,
+        authorized_key: str,
+        hosts: dict[str, str],
+        install: Callable[[Path], None] = lambda _root: None,
+    ) -> None:
+        """Make its disks. ``install`` may change the root file system while it is a folder here:
+        what takes a minute in the machine takes seconds outside."""
+        with self._root() as root:
+            for file, text in self._files(authorized_key, hosts).items():
+                (root / file).parent.mkdir(parents=True, exist_ok=True)
+                (root / file).write_text(text)
+            for private in ("root/.ssh", "root"):
+                (root / private).chmod(0o700)
+            (root / str(REPOSITORY).lstrip("/")).mkdir(parents=True, exist_ok=True)
+            install(root)
+            _make_image(root, self._folder / "root.img", _ROOT_BYTES)
+        _make_image(REPOSITORY, self._folder / "tree.img", _TREE_BYTES)
 
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-    def ssh(self, command: str, check: bool = True, timeout_s: float = 300.0) -> Any:
-        """Run a shell command as root; a CompletedProcess with text."""
-        argv = ["ssh", "-p", str(self._port), "-i", str(self._key), "-o", "LogLevel=ERROR"]
-        argv += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
-        argv += ["-o", "ConnectTimeout=5", "root@127.0.0.1", command]
-        done = subprocess.run(
-            argv, capture_output=True, text=True, timeout=timeout_s, check=False,
-            stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-        assert done.returncode == 0 or not check, f"{command}\n{done.stdout}{done.stderr}"
-        return done
+    def start(self) -> None:
+        tap = f"tap-{self.name}"
+        self._net.tap(tap)
+        boot = self._tree / "boot"
+        [kernel] = boot.glob("vmlinuz-*")
+        [initrd] = boot.glob("initrd.img-*")
+        kernel_words = "root=/dev/vda rw console=ttyS0 no_timer_check net.ifnames=0 mitigations=off"
+        argv = ["qemu-system-x86_64", "-M", "pc", "-accel", "tcg,thread=multi,tb-size=128"]
+        argv += ["-cpu", "max", "-smp", "2", "-m", str(_MEMORY_MB), "-nodefaults"]
+        argv += ["-display", "none", "-kernel", str(kernel), "-initrd", str(initrd)]
+        argv += ["-append", kernel_words, "-serial", f"file:{self._folder}/console.log"]
+        argv += ["-qmp", f"unix:{self._folder}/qmp,server,nowait"]
+        for image in ("root.img", "tree.img"):
+            argv += ["-drive", f"file={self._folder}/{image},format=raw,if=virtio,cache=unsafe"]
+        argv += ["-netdev", f"tap,id=n0,ifname={tap},script=no,downscript=no"]
+        mac = f"52:54:00:00:00:{self._last:02x}"
+        argv += ["-device", f"virtio-net-pci,netdev=n0,mac={mac}", "-device", "virtio-rng-pci"]
+        with (self._folder / "qemu.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._net.inside(argv), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
 
     def reset(self) -> None:
         """As the reset button: nothing is written, everything in memory is gone."""
-        self._monitor("system_reset")
-
-    def wait_ssh(self) -> None:
-        deadline = time.monotonic() + _LIMIT_S
-        while self.ssh("true", check=False).returncode != 0:
-            assert self._process is not None
-            assert self._process.poll() is None, self.console()
-            assert time.monotonic() < deadline, self.console()
-            time.sleep(0.2)
-
-    def console(self) -> str:
-        return (self._folder / "vm-console.log").read_text(errors="replace")[-4000:]
-
-    def start(self) -> None:
-        self._port = _free_port()
-        boot = rootfs.tree() / "boot"
-        [kernel] = boot.glob("vmlinuz-*")
-        [initrd] = boot.glob("initrd.img-*")
-        argv = ["qemu-system-x86_64", "-M", "pc", "-accel", "tcg,thread=multi,tb-size=128"]
-        argv += [
-            "-cpu",
-            "max",
-            "-smp",
-            "2",
-            "-m",
-            str(_MEMORY_MB),
-            "-nodefaults",
-            "-display",
-            "none",
-        ]
-        argv += ["-kernel", str(kernel), "-initrd", str(initrd)]
-        argv += [
-            "-append",
-            "root=/dev/vda rw console=ttyS0 no_timer_check net.ifnames=0 mitigations=off",
-        ]
-        argv += ["-serial", f"file:{self._folder}/vm-console.log"]
-        argv += ["-qmp", f"unix:{self._folder}/qmp,server,nowait"]
-        for name in ("root.img", "tree.img"):
-            argv += ["-drive", f"file={self._folder}/{name},format=raw,if=virtio,cache=unsafe"]
-        argv += ["-netdev", f"user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:{self._port}-:22"]
-        argv += ["-device", "virtio-net-pci,netdev=n0", "-device", "virtio-rng-pci"]
-        log = (self._folder / "vm-qemu.log").open("ab")
-        with log:
-            self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-    def _prepare(self) -> None:
-        subprocess.run(
-            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self._key)], check=True
-        )
-        for part in ("changes", "work", "root"):
-            (self._folder / part).mkdir()
-        self._settle(self._folder / "changes")
-        layers = f"lowerdir={rootfs.tree()},upperdir={self._folder}/changes"
-        layers += f",workdir={self._folder}/work"
-        root = self._folder / "root"
-        subprocess.run(["mount", "-t", "overlay", "-o", layers, "overlay", str(root)], check=True)
-        try:
-            _make_image(root, self._folder / "root.img", _ROOT_BYTES)
-        finally:
-            subprocess.run(["umount", str(root)], check=True)
-        tree = self._folder / "tree"
-        shutil.copytree(
-            REPOSITORY, tree, symlinks=True,
-            ignore=shutil.ignore_patterns(".git", "__pycache__", ".mypy_cache", ".ruff_cache"),
-        )  # fmt: skip
-        _make_image(tree, self._folder / "tree.img", 2 << 30)
-        shutil.rmtree(tree)
-
-    def _settle(self, changes: Path) -> None:
-        files = {
-            "etc/hostname": "vm\n",
-            "etc/hosts": "127.0.0.1 localhost vm\n",
-            "etc/fstab": "",
-            "etc/systemd/network/10-lab.network": "[Match]\nName=eth0\n[Network]\nDHCP=ipv4\n",
-            # The tests write nothing into the tree.
-            "etc/environment": "PYTHONDONTWRITEBYTECODE=1\n",
-            "etc/ssh/sshd_config.d/lab.conf": "UseDNS no\n",
-            "root/.ssh/authorized_keys": self._key.with_suffix(".pub").read_text(),
-        }
-        for name, text in files.items():
-            (changes / name).parent.mkdir(parents=True, exist_ok=True)
-            (changes / name).write_text(text)
-        (changes / "root/.ssh").chmod(0o700)
-        (changes / "root").chmod(0o700)
-
-    def _monitor(self, command: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.settimeout(10)
             sock.connect(str(self._folder / "qmp"))
             stream = sock.makefile("rw")
             stream.readline()
-            for word in ("qmp_capabilities", command):
+            for word in ("qmp_capabilities", "system_reset"):
                 stream.write(json.dumps({"execute": word}) + "\n")
                 stream.flush()
                 while "return" not in json.loads(stream.readline()):
                     pass
+
+    def cut(self) -> None:
+        """The plug is pulled."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def remove(self) -> None:
+        self.cut()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def console(self) -> str:
+        said = ""
+        for name in ("qemu.log", "console.log"):
+            file = self._folder / name
+            said += file.read_text(errors="replace")[-6000:] if file.exists() else ""
+        return said
+
+    def _files(self, authorized_key: str, hosts: dict[str, str]) -> dict[str, str]:
+        lines = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in hosts.items())]
+        return {
+            "etc/hostname": f"{self.name}\n",
+            "etc/hosts": "\n".join(lines) + "\n",
+            "etc/fstab": "",
+            "etc/systemd/network/10-lab.network": "[Match]\nName=eth0\n[Network]\n"
+            f"LinkLocalAddressing=no\nAddress={self.address}/{network.MASK}\n"
+            f"Gateway={network.PREFIX}1\n",
+            # The tests write nothing into the tree.
+            "etc/environment": "PYTHONDONTWRITEBYTECODE=1\n",
+            "etc/ssh/sshd_config.d/lab.conf": "UseDNS no\nMaxStartups 100\n",
+            "root/.ssh/authorized_keys": authorized_key,
+        }
+
+    @contextlib.contextmanager
+    def _root(self) -> Iterator[Path]:
+        """The root file system as a folder that may be changed."""
+        for part in ("changes", "work", "root"):
+            (self._folder / part).mkdir()
+        root = self._folder / "root"
+        layers = f"lowerdir={self._tree},upperdir={self._folder}/changes"
+        layers += f",workdir={self._folder}/work"
+        subprocess.run(["mount", "-t", "overlay", "-o", layers, "overlay", str(root)], check=True)
+        try:
+            yield root
+        finally:
+            subprocess.run(["umount", "--recursive", str(root)], check=True)
+            shutil.rmtree(self._folder / "changes")
 
 
 def _make_image(tree: Path, image: Path, size: int) -> None:
     with image.open("wb") as file:
         file.truncate(size)
     subprocess.run(["mkfs.ext4", "-q", "-F", "-d", str(tree), str(image)], check=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])

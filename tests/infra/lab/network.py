@@ -39,6 +39,10 @@ class Network:
         _ip("-n", self.name, "tuntap", "add", name, "mode", "tap")
         _ip("-n", self.name, "link", "set", name, "master", BRIDGE, "up")
 
+    def plug(self, name: str, plugged: bool) -> None:
+        """The cable of a container: in or out."""
+        _ip("-n", self.name, "link", "set", f"vb-{name}", "up" if plugged else "down")
+
 
 def _ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True, text=True, timeout=30)

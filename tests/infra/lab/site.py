@@ -5,6 +5,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,15 +13,15 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from tests.infra.lab import host, network, rootfs
+from tests.infra.lab import able, host, machine, network, rootfs
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PLAYBOOKS = REPOSITORY / "ansible"
 
-#: Hosts by their last byte of address. The fifth is for the playbooks that add or replace one.
-NAMES = {"lab1": 11, "lab2": 12, "lab3": 13, "lab4": 14, "lab5": 15}
+#: Hosts by their last byte of address. The last is the virtual machine.
+NAMES = {"lab1": 11, "lab2": 12, "lab3": 13, "lab4": 14, "lab5": 15, "lab6": 16, "vm1": 21}
 
 _DISK_BYTES = 2 << 30
 _LIMIT_S = 1500
@@ -42,11 +43,12 @@ class Site:
     def __init__(self, net: network.Network, folder: Path) -> None:
         self.net = net
         self.folder = folder
-        self.hosts: dict[str, host.Host] = {}
+        self.hosts: dict[str, host.Host | machine.Machine] = {}
         self.disks: dict[str, str] = {}
         self.inventory = folder / "inventory.json"
         self.variables: dict[str, Any] = {}
         self.source = REPOSITORY  # what releases are built of
+        self.mdm = ""  # host of the MDM, of the inventory written last
         self._tree = rootfs.tree()
         self._key = folder / "ssh-key"
         subprocess.run(
@@ -59,15 +61,32 @@ class Site:
             last = NAMES[name]
             made = host.Host(self.net, self._tree, self.folder / name, name, last)
             self.hosts[name] = made
-            addresses = {other: f"{network.PREFIX}{byte}" for other, byte in NAMES.items()}
-            made.settle(self._key.with_suffix(".pub").read_text(), addresses)
+            made.settle(self._key.with_suffix(".pub").read_text(), _addresses())
             if disk and name not in self.disks:
                 self.disks[name] = self._new_disk(name)
             made.start()
 
+    def add_machine(self, name: str) -> None:
+        """Make and start a virtual machine, a client without a disk for an SDS. Returns at once."""
+        able.check(machine=True)
+        made = machine.Machine(self.net, self._tree, self.folder / name, name, NAMES[name])
+        self.hosts[name] = made
+        made.settle(self._key.with_suffix(".pub").read_text(), _addresses(), self._install_release)
+        made.start()
+
+    def cut(self, name: str) -> None:
+        """A power cut of a host; connections to it are forgotten."""
+        self.hosts[name].cut()
+        self.forget(name)
+
+    def forget(self, name: str) -> None:
+        """End the shared connection to a host whose other end is gone."""
+        argv = ["ssh", *self._ssh_options(), "-O", "exit", f"root@{network.PREFIX}{NAMES[name]}"]
+        subprocess.run(self.net.inside(argv), check=False, capture_output=True, timeout=30)
+
     def wait_ssh(self, *names: str) -> None:
         for name in names or self.hosts:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + (400 if name.startswith("vm") else 60)
             while self.ssh(name, "true", check=False).returncode != 0:
                 assert time.monotonic() < deadline, self.hosts[name].console()[-3000:]
                 time.sleep(0.1)
@@ -82,8 +101,34 @@ class Site:
         assert done.returncode == 0 or not check, f"{name}: {command}\n{done.stdout}{done.stderr}"
         return done
 
+    def start(self, name: str, command: str, output: TextIO) -> subprocess.Popen[str]:
+        """A shell command on a host that goes on; what it says goes to a file here."""
+        argv = ["ssh", *self._ssh_options(), "-o", "ControlPath=none"]
+        argv += [f"root@{network.PREFIX}{NAMES[name]}", command]
+        return subprocess.Popen(
+            self.net.inside(argv), stdin=subprocess.DEVNULL, stdout=output, text=True
+        )
+
+    def basalt(self, *words: str, timeout_s: float = 180.0) -> str:
+        """The CLI on the MDM's host; its JSON."""
+        port = self.variables.get("cluster_mdm_local_port", 6610)
+        command = shlex.join(["basalt", "--url", f"http://127.0.0.1:{port}", "--json", *words])
+        return str(self.ssh(self.mdm, command, timeout_s=timeout_s).stdout)
+
+    def wait_healthy(self, limit_s: float = 240.0) -> None:
+        deadline = time.monotonic() + limit_s
+        while (seen := json.loads(self.basalt("status")))["health"] != "healthy":
+            assert time.monotonic() < deadline, seen
+            time.sleep(0.5)
+
+    def machine(self, name: str) -> machine.Machine:
+        found = self.hosts[name]
+        assert isinstance(found, machine.Machine)
+        return found
+
     def write_inventory(self, groups: dict[str, Sequence[str]], **more: dict[str, Any]) -> None:
         """``groups``: role → hosts. ``more``: variables of one host."""
+        self.mdm = groups["mdm"][0]
         everyone = sorted({name for members in groups.values() for name in members})
         hosts = {name: self._variables_of(name, groups) | more.get(name, {}) for name in everyone}
         inventory = {
@@ -134,11 +179,24 @@ class Site:
         for each in self.hosts.values():
             each.remove()
 
-    def _build_release(self) -> None:
+    def _build_release(self) -> dict[str, str]:
         """What the role release does, outside the lab's network, which has no package index."""
         build = PLAYBOOKS / "roles/release/files/build.py"
         words = ["/usr/bin/python3", str(build), str(self.source), self._common()["release_cache"]]
-        subprocess.run([*words, "/usr/bin/python3"], check=True, capture_output=True, timeout=300)
+        done = subprocess.run(
+            [*words, "/usr/bin/python3"], check=True, stdout=subprocess.PIPE, timeout=300
+        )
+        return dict(json.loads(done.stdout))
+
+    def _install_release(self, root: Path) -> None:
+        """What the role base does, in a root file system that is a folder here."""
+        release = self._build_release()
+        releases = root / "opt/basalt/releases"
+        releases.mkdir(parents=True)
+        shutil.copy(release["file"], releases)
+        shutil.copy(PLAYBOOKS / "roles/base/files/install_release.sh", root / "root")
+        words = ["sh", "/root/install_release.sh", "/opt/basalt/releases", release["id"]]
+        subprocess.run(["chroot", str(root), *words], check=True, timeout=300)
 
     def _new_disk(self, name: str) -> str:
         image = self.folder / f"{name}.disk"
@@ -195,6 +253,7 @@ class Site:
 @contextlib.contextmanager
 def lab(keep: bool = False) -> Iterator[Site]:
     """A new lab, gone afterwards; with ``keep`` its folder (logs) stays."""
+    able.check()
     ident = secrets.token_hex(3)
     folder = Path("/var/tmp", f"basalt-lab-{ident}")
     folder.mkdir(mode=0o700)
@@ -206,6 +265,10 @@ def lab(keep: bool = False) -> Iterator[Site]:
             site.close()
             if not keep:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _addresses() -> dict[str, str]:
+    return {name: f"{network.PREFIX}{last}" for name, last in NAMES.items()}
 
 
 def _beside(program: str) -> str:
