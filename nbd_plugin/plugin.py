@@ -25,6 +25,9 @@ _volume: Any = None
 #: Python's C functions that keep a thread's state.
 _states: Any = None
 
+#: Connections whose client hung up.
+_hangups: Any = None
+
 
 def config(key: str, value: str) -> None:
     if key == "path":
@@ -45,13 +48,14 @@ def thread_model() -> int:
 
 def after_fork() -> None:
     """Connections and threads start here: nbdkit has forked and dropped its terminal."""
-    global _volume, _states
+    global _volume, _states, _hangups
     from appliance.common import log
-    from nbd_plugin import agent_link, params, thread_states, volume
+    from nbd_plugin import agent_link, hangups, params, thread_states, volume
 
     log.setup("plugin")
     _states = thread_states.load()
     told = params.parse(_pairs)
+    _hangups = hangups.Hangups(not_clients=told.link)
     link = agent_link.AgentLink(told.link, told.incarnation)
     _volume = volume.Volume(told.incarnation, told.read_only, link.changed, data_tls=told.data_tls)
     _volume.start()
@@ -71,7 +75,9 @@ def open(readonly: bool) -> Any:
         _volume.wait_ready(_READY_TIMEOUT_S)
     except Exception as exc:
         _fail(exc)
-    return thread_states.Pins(_states)
+    pins = thread_states.Pins(_states)
+    pins.own = _hangups.own()
+    return pins
 
 
 def close(pins: Any) -> None:
@@ -140,6 +146,7 @@ def pwrite(pins: Any, buf: Any, offset: int, flags: int) -> None:
     try:
         if get_ident() not in pins.pinned:
             pins.pin()
+        _hangups.wait(pins.own)
         _volume.write(memoryview(buf), offset, bool(flags & nbdkit.FLAG_FUA))
     except Exception as exc:
         _fail(exc)
@@ -152,10 +159,11 @@ def flush(_pins: Any, _flags: int) -> None:
         _fail(exc)
 
 
-def trim(_pins: Any, count: int, offset: int, flags: int) -> None:
+def trim(pins: Any, count: int, offset: int, flags: int) -> None:
     """Reads zeroes afterwards. A thick volume keeps its allocation, so there is nothing to do."""
     try:
         if _volume.thin:
+            _hangups.wait(pins.own)
             _volume.zero(offset, count, bool(flags & nbdkit.FLAG_FUA), True)
         elif flags & nbdkit.FLAG_FUA:
             _volume.flush()
@@ -163,8 +171,9 @@ def trim(_pins: Any, count: int, offset: int, flags: int) -> None:
         _fail(exc)
 
 
-def zero(_pins: Any, count: int, offset: int, flags: int) -> None:
+def zero(pins: Any, count: int, offset: int, flags: int) -> None:
     try:
+        _hangups.wait(pins.own)
         _volume.zero(
             offset, count, bool(flags & nbdkit.FLAG_FUA), bool(flags & nbdkit.FLAG_MAY_TRIM)
         )

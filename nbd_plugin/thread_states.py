@@ -60,11 +60,13 @@ class Pins:
     of a connection ends before the connection does, no number in there is used again.
     """
 
-    __slots__ = ("_api", "pinned")
+    __slots__ = ("_api", "own", "pinned")
 
     def __init__(self, api: Any) -> None:
         """``api`` is what ``load`` gave."""
         self._api = api
+        #: descriptors of the connection (hangups)
+        self.own: frozenset[int] = frozenset()
         #: thread → (its state's address, what Ensure returned)
         self.pinned: dict[int, tuple[int, int] | None] = {}
 

@@ -1,0 +1,103 @@
+"""Clients that hung up: whoever writes waits until nothing of them can land any more.
+
+The kernel's NBD gives a connection up that did not answer in time, and sends its requests again on
+another one, while this process may still have the first copies, read or not, of the old one. A
+write that came later must not be overtaken by such a copy (R5, seen from the client's side). So a
+write waits while another connection is hung up; nbdkit closes that one once its threads are done.
+
+Who is hung up itself does not wait: nobody gets its answers, so its requests are sent again on
+connections that wait for its end. The kernel shuts a connection before it sends anything again.
+"""
+
+import contextlib
+import os
+import select
+import socket
+import time
+from collections.abc import Callable
+from threading import Lock
+
+_PAUSE_S = 0.002
+
+#: struct pollfd: descriptor, POLLIN, what is returned.
+_POLLFD_BYTES = 8
+
+
+class Hangups:
+    """``own`` in an open callback, ``wait`` in each callback that writes."""
+
+    def __init__(self, not_clients: str = "") -> None:
+        """``not_clients``: path of a Unix socket of this process whose connections are others'."""
+        self._not_clients = not_clients
+        self._epoll = select.epoll()
+        self._mutex = Lock()
+        self._unclaimed: set[int] = set()
+        self._any = _quick_look(self._epoll)
+
+    def own(self) -> frozenset[int]:
+        """Descriptors one of which is that of the connection that was just opened."""
+        with self._mutex:
+            there = self._clients()
+            new = {fd for fd in there if self._watch(fd)}
+            self._unclaimed = (self._unclaimed & there) | new
+            found = frozenset(self._unclaimed)
+            if len(found) == 1:
+                self._unclaimed = set()
+            return found
+
+    def wait(self, own: frozenset[int]) -> None:
+        """Until no other connection is hung up, or the caller's own is."""
+        while self._any():
+            gone = {fd for fd, _events in self._epoll.poll(0)}
+            if not gone or gone & own:
+                return
+            time.sleep(_PAUSE_S)
+
+    def _watch(self, fd: int) -> bool:
+        """Whether it was not watched yet. Closed ones leave an epoll by themselves."""
+        try:
+            self._epoll.register(fd, select.EPOLLRDHUP)
+        except FileExistsError:
+            return False
+        return True
+
+    def _clients(self) -> set[int]:
+        found = set()
+        for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 (names are all)
+            with contextlib.suppress(OSError):
+                if self._is_client(int(name)):
+                    found.add(int(name))
+        return found
+
+    def _is_client(self, fd: int) -> bool:
+        """A connection that was accepted on a Unix socket: those made by connect have no name."""
+        looked = socket.socket(fileno=fd)  # OSError if it is no socket
+        try:
+            return (
+                looked.family == socket.AF_UNIX
+                and looked.getsockname() not in ("", self._not_clients)
+                and not looked.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            )
+        finally:
+            looked.detach()
+
+
+def _quick_look(epoll: select.epoll) -> Callable[[], object]:
+    """Whether ``epoll`` has news. Through ctypes, where there is one, as that keeps the GIL:
+    giving it up for a microsecond at each write costs a fight for it."""
+    try:
+        import ctypes  # an optional part of Python
+
+        poll = ctypes.PyDLL(None).poll
+    except (ImportError, OSError, AttributeError):
+        return lambda: epoll.poll(0)
+    asked = ctypes.create_string_buffer(
+        epoll.fileno().to_bytes(4, "little") + select.POLLIN.to_bytes(2, "little"), _POLLFD_BYTES
+    )
+    poll.argtypes = (ctypes.c_void_p, ctypes.c_ulong, ctypes.c_int)
+    address = ctypes.addressof(asked)
+
+    def _look(_kept: object = asked) -> int:
+        return int(poll(address, 1, 0))
+
+    return _look
