@@ -1,5 +1,6 @@
 """One host of the lab: a systemd-nspawn container with its own systemd, sshd and address."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -94,6 +95,7 @@ class Host:
         """Every process of it is gone at once. The machine's page cache is not: see the VM."""
         if self._process is None:
             return
+        loops = self._volumes()
         for pid in self._pids():
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -101,6 +103,9 @@ class Host:
                 continue
         self._process.wait(_LIMIT_S)
         self._process = None
+        # Loop devices are this machine's, and so outlive a container.
+        for device in loops:
+            subprocess.run(["losetup", "--detach", device], check=False, capture_output=True)
 
     def remove(self) -> None:
         """The container and every change to its root file system."""
@@ -119,16 +124,23 @@ class Host:
             check=True, capture_output=True, timeout=30,
         )  # fmt: skip
 
+    def _volumes(self) -> list[str]:
+        """The devices of volumes that are mapped to it."""
+        found = []
+        for pid in self._pids():
+            if _pid_inside(pid) == "1":
+                with contextlib.suppress(OSError):
+                    links = Path(f"/proc/{pid}/root/dev/basalt").iterdir()
+                    found += [f"/dev/{link.readlink().name}" for link in links]
+        return found
+
     def _init_pid(self) -> int:
         """The container's PID 1: nspawn's only child."""
         assert self._process is not None
         deadline = time.monotonic() + _LIMIT_S
         while True:
             for pid in self._pids():
-                status = Path(f"/proc/{pid}/status").read_text()
-                if "\nNSpid:\t" in status and status.split("\nNSpid:\t")[1].split("\n")[0].split()[
-                    1:
-                ] == ["1"]:
+                if _pid_inside(pid) == "1":
                     return pid
             assert time.monotonic() < deadline, "the container has no init"
             time.sleep(0.02)
@@ -145,3 +157,12 @@ class Host:
                 if f"/{self._cgroup}" in text:
                     found.append(int(entry.name))
         return found
+
+
+def _pid_inside(pid: int) -> str:
+    """Its number in the container; empty for one that is not in there (nspawn itself), or ended."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("NSpid:"):
+                return line.split()[2] if len(line.split()) > 2 else ""
+    return ""
