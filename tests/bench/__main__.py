@@ -1,5 +1,6 @@
 """``make bench``: our volume beside stock nbdkit (and Ceph RBD where installed), the MDM's API,
-and MGMT's pages; with ``--only rebuild`` a rebuild beside nbdcopy.
+and MGMT's pages; with ``--only rebuild`` a rebuild beside nbdcopy, with ``--only tls`` a volume
+with TLS on data connections beside one without.
 
 A single-host cluster with its devices on RAM, one run, medians of several rounds.
 """
@@ -7,17 +8,14 @@ A single-host cluster with its devices on RAM, one run, medians of several round
 import argparse
 import functools
 import json
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from appliance.common import units
 from appliance.rest import client
-from tests.bench import block, candidates, control, pages, rebuild
+from tests.bench import block, candidates, cluster, control, pages, rebuild, secured
 
 
 def main() -> None:
@@ -33,30 +31,29 @@ def main() -> None:
     if wanted.only == "pages":
         return
     work = Path(tempfile.mkdtemp(prefix="basalt-bench-", dir="/dev/shm"))
-    cluster = work / "cluster"
     try:
-        servers = "4" if "rebuild" in wanted.only else "3"
-        devices = str(work / "devices")
-        where = ("--dir", str(cluster), "--device-dir", devices)
-        _basalt("local", "up", *where, "--sds", servers, "--no-mgmt")
-        env = _environment(cluster)
-        if "block" in wanted.only:
-            _block(wanted, work, env)
-        if "control" in wanted.only:
-            print(control.measure(lambda: _connect(env)), flush=True)
-        if "rebuild" in wanted.only:
-            ask = functools.partial(_asked, env)
-            print(rebuild.measure(ask, cluster, work, wanted.size), flush=True)
+        if "tls" in wanted.only:
+            print(secured.measure(wanted.rounds, wanted.seconds, work), flush=True)
+        if wanted.only not in ("tls", "pages,tls"):
+            _on_a_cluster(wanted, work)
     finally:
-        _basalt("local", "down", "--dir", str(cluster), "--purge", "--yes")
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _block(wanted: argparse.Namespace, work: Path, env: dict[str, str]) -> None:
-    _basalt("volume", "create", "bench", "--size", "1G", env=env)
-    sdc = _basalt("sdc", "list", "--json", env=env)[0]["name"]
-    _basalt("volume", "map", "bench", "--sdc", sdc, "--backend", "none", env=env)
-    uri = _basalt("volume", "show", "bench", "--json", env=env)["mappings"][0]["uri"]
+def _on_a_cluster(wanted: argparse.Namespace, work: Path) -> None:
+    servers = 4 if "rebuild" in wanted.only else 3
+    with cluster.Cluster(work / "cluster", servers=servers) as made:
+        if "block" in wanted.only:
+            _block(wanted, work, made)
+        if "control" in wanted.only:
+            print(control.measure(lambda: _connect(made.env)), flush=True)
+        if "rebuild" in wanted.only:
+            ask = functools.partial(_asked, made)
+            print(rebuild.measure(ask, made.folder, work, wanted.size), flush=True)
+
+
+def _block(wanted: argparse.Namespace, work: Path, made: cluster.Cluster) -> None:
+    uri = made.map("bench")
     found: list[candidates.Candidate] = []
     try:
         found.append(candidates.Proxy(work))
@@ -70,34 +67,11 @@ def _block(wanted: argparse.Namespace, work: Path, env: dict[str, str]) -> None:
     print(block.report(figures), flush=True)
     if wanted.json:
         wanted.json.write_text(json.dumps(figures, indent=1))
-    _basalt("volume", "unmap", "bench", env=env)
-    _basalt("volume", "delete", "bench", "--yes", env=env)
+    made.unmap("bench")
 
 
-def _asked(env: dict[str, str], *words: str) -> Any:
-    return _basalt(*words, "--json", env=env)
-
-
-def _basalt(*words: str, env: dict[str, str] | None = None) -> Any:
-    """Run ``basalt``; what it printed, read as JSON if asked for."""
-    done = subprocess.run(
-        [sys.executable, "-m", "appliance.cli", *words],
-        check=True, env={**os.environ, **(env or {})}, stdout=subprocess.PIPE, text=True,
-        stdin=subprocess.DEVNULL, timeout=300,
-    )  # fmt: skip
-    if "--json" not in words:
-        return None
-    answer = json.loads(done.stdout)
-    return answer["items"] if isinstance(answer, dict) and "items" in answer else answer
-
-
-def _environment(cluster: Path) -> dict[str, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "appliance.cli", "local", "env", "--dir", str(cluster)],
-        check=True, stdout=subprocess.PIPE, text=True, timeout=60,
-    )  # fmt: skip
-    pairs = (line.removeprefix("export ").partition("=") for line in done.stdout.splitlines())
-    return {key: value.strip("'\"") for key, _, value in pairs if key.startswith("BASALT")}
+def _asked(made: cluster.Cluster, *words: str) -> Any:
+    return made.basalt(*words, "--json")
 
 
 def _connect(env: dict[str, str]) -> client.Client:
