@@ -72,6 +72,13 @@ class NoReader(errors.BasaltError):
     template = "column {column} cannot be read now; its readable copies are on {devices}"
 
 
+class ClientGone(errors.BasaltError):
+    """Whoever asked hung up, and gets no answer: what was not begun need not be."""
+
+    code = "client_gone"
+    template = "the client of this connection hung up"
+
+
 class MappingEnded(errors.BasaltError):
     """The whole mapping is over: all I/O fails until the volume is mapped again (R5, R7)."""
 

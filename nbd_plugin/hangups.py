@@ -5,8 +5,9 @@ another one, while this process may still have the first copies, read or not, of
 write that came later must not be overtaken by such a copy (R5, seen from the client's side). So a
 write waits while another connection is hung up; nbdkit closes that one once its threads are done.
 
-Who is hung up itself does not wait: nobody gets its answers, so its requests are sent again on
-connections that wait for its end. The kernel shuts a connection before it sends anything again.
+Who is hung up itself begins nothing more: nobody gets its answers, so its requests are sent again,
+on connections that wait for its end. That also keeps threads few while I/O waits for long: only
+writes that were begun stay behind. The kernel shuts a connection before it sends anything again.
 """
 
 import contextlib
@@ -17,6 +18,8 @@ import time
 from collections.abc import Callable
 from threading import Lock
 
+from nbd_plugin import failures
+
 _PAUSE_S = 0.002
 
 #: struct pollfd: descriptor, POLLIN, what is returned.
@@ -24,7 +27,8 @@ _POLLFD_BYTES = 8
 
 
 class Hangups:
-    """``own`` in an open callback, ``wait`` in each callback that writes."""
+    """``own`` in an open callback, ``wait`` in each callback that writes, ``gone`` while one that
+    may be given up waits."""
 
     def __init__(self, not_clients: str = "") -> None:
         """``not_clients``: path of a Unix socket of this process whose connections are others'."""
@@ -46,18 +50,27 @@ class Hangups:
             return found
 
     def wait(self, own: frozenset[int]) -> None:
-        """Until no other connection is hung up, or the caller's own is."""
+        """Until no other connection is hung up. Raises failures.ClientGone if the own one is."""
         while self._any():
-            gone = {fd for fd, _events in self._epoll.poll(0)}
-            if not gone or gone & own:
+            hung_up = self._hung_up()
+            if own and own <= hung_up:
+                raise failures.ClientGone
+            if hung_up <= own:
                 return
             time.sleep(_PAUSE_S)
+
+    def gone(self, own: frozenset[int]) -> bool:
+        """Whether the own connection is hung up."""
+        return bool(self._any() and own) and own <= self._hung_up()
+
+    def _hung_up(self) -> set[int]:
+        return {fd for fd, _events in self._epoll.poll(0)}
 
     def _watch(self, fd: int) -> bool:
         """Whether it was not watched yet. Closed ones leave an epoll by themselves."""
         try:
             self._epoll.register(fd, select.EPOLLRDHUP)
-        except FileExistsError:
+        except OSError:  # it is, or was closed just now
             return False
         return True
 

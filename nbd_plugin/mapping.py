@@ -55,6 +55,7 @@ class Mapping:
         self._next_request = "-"
         self._left = 0
         self._clean = False
+        self._began = False
         self._blamed: dict[str, set[str]] = {}
         self._stopping = threading.Event()
 
@@ -110,10 +111,15 @@ class Mapping:
     # --- for requests -----------------------------------------------------------------------
 
     def wait_ready(self, timeout_s: float) -> None:
-        """Until the first map is in use. Raises failures.MappingEnded or TimeoutError."""
+        """Until the first map was put to use, for the size is known from then on; a client that
+        comes while another map is awaited gets its connection, and waits with its requests.
+
+        Raises failures.MappingEnded or TimeoutError.
+        """
         deadline = self._clock.monotonic() + timeout_s
         with self._cond:
-            while self.epoch is None:
+            self.check_ended()
+            while not self._began:
                 self.check_ended()
                 left_s = deadline - self._clock.monotonic()
                 if left_s <= 0:
@@ -247,6 +253,7 @@ class Mapping:
                 epoch.end("it was left before it began")
                 return
             self.epoch = epoch
+            self._began = True
             self.waiting = ""
             self._cond.notify_all()
         logger.info(

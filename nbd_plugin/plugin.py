@@ -76,7 +76,8 @@ def open(readonly: bool) -> Any:
     except Exception as exc:
         _fail(exc)
     pins = thread_states.Pins(_states)
-    pins.own = _hangups.own()
+    pins.own = own = _hangups.own()
+    pins.gone = lambda: bool(_hangups.gone(own))
     return pins
 
 
@@ -137,7 +138,7 @@ def pread(pins: Any, buf: Any, offset: int, _flags: int) -> None:
     try:
         if get_ident() not in pins.pinned:
             pins.pin()
-        _volume.read(memoryview(buf), offset)
+        _volume.read(memoryview(buf), offset, pins.gone)
     except Exception as exc:
         _fail(exc)
 
@@ -152,9 +153,9 @@ def pwrite(pins: Any, buf: Any, offset: int, flags: int) -> None:
         _fail(exc)
 
 
-def flush(_pins: Any, _flags: int) -> None:
+def flush(pins: Any, _flags: int) -> None:
     try:
-        _volume.flush()
+        _volume.flush(pins.gone)
     except Exception as exc:
         _fail(exc)
 

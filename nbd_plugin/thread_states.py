@@ -19,6 +19,7 @@ Without ctypes, or on a Python without these functions, nothing is pinned: slowe
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Any
 
 logger = logging.getLogger(__name__)
@@ -60,13 +61,14 @@ class Pins:
     of a connection ends before the connection does, no number in there is used again.
     """
 
-    __slots__ = ("_api", "own", "pinned")
+    __slots__ = ("_api", "gone", "own", "pinned")
 
     def __init__(self, api: Any) -> None:
         """``api`` is what ``load`` gave."""
         self._api = api
-        #: descriptors of the connection (hangups)
+        #: the connection's descriptor, and whether its client hung up (hangups)
         self.own: frozenset[int] = frozenset()
+        self.gone: Callable[[], bool] = bool
         #: thread → (its state's address, what Ensure returned)
         self.pinned: dict[int, tuple[int, int] | None] = {}
 

@@ -124,10 +124,11 @@ class Volume:
     def thin(self) -> bool:
         return self._mapping.map is None or self._mapping.map.thin
 
-    def read(self, view: memoryview, offset: int) -> None:
+    def read(self, view: memoryview, offset: int, gone: Callable[[], bool] = bool) -> None:
+        """``gone``: whether nobody waits for it any more."""
         with self.counters.reading(len(view)):
             self._until_done(
-                lambda epoch: reading.read(epoch, view, offset, self._clock.monotonic), False
+                lambda epoch: reading.read(epoch, view, offset, self._clock.monotonic), False, gone
             )
 
     def extents(self, offset: int, length: int) -> list[tuple[int, int, int]]:
@@ -147,7 +148,7 @@ class Volume:
                 lambda epoch: changing.zero(epoch, offset, length, fua, may_trim and self.thin),
             )
 
-    def flush(self) -> None:
+    def flush(self, gone: Callable[[], bool] = bool) -> None:
         with self.counters.flushing():
             current = self._marks
             if current is None or self._read_only:
@@ -155,7 +156,7 @@ class Volume:
             covered = current.flush_begins()
             succeeded = False
             try:
-                self._until_done(changing.flush, True)
+                self._until_done(changing.flush, True, gone)
                 succeeded = True
             finally:
                 current.flush_ended(covered, succeeded)
@@ -206,7 +207,9 @@ class Volume:
 
     # --- inside --------------------------------------------------------------------------
 
-    def _until_done(self, attempt: Callable[[Epoch], T], must: bool) -> T:
+    def _until_done(
+        self, attempt: Callable[[Epoch], T], must: bool, gone: Callable[[], bool] = bool
+    ) -> T:
         """Attempt under one epoch after the other until one acknowledges all (R2).
 
         ``must``: the request may not be given up. When no replica could serve it for as long as
@@ -230,6 +233,8 @@ class Volume:
                 except failures.NoReader as exc:
                     why = str(exc)
             self._mapping.check_ended()
+            if gone():
+                raise failures.ClientGone
             now = self._clock.monotonic()
             waits_since = waits_since or now
             self._mapping.wait_for_better(epoch, waits_since, now, why, must)

@@ -119,9 +119,9 @@ def test_a_stranger_is_refused_by_the_data_servers(site: labs.Site) -> None:
     listening = site.ssh(SERVER, "ss -Hltn 'sport >= 7200 and sport <= 9199'").stdout
     server = f"{site.hosts[SERVER].address}:{listening.split()[3].rpartition(':')[2]}"
     refused = {
-        f"nbd://{server}/": "TLS",
+        f"nbd://{server}/": "server replied with error",
         # A right certificate, and not the secret name.
-        f"nbds://{server}/wrong-name?tls-certificates=/etc/basalt/tls": "export",
+        f"nbds://{server}/wrong-name?tls-certificates=/etc/basalt/tls": "export: wrong-name",
     }
     for uri, why in refused.items():
         said = site.ssh(CLIENT, f"nbdinfo '{uri}'", check=False)

@@ -37,6 +37,7 @@ class NbdKernel:
         self._dead_timeout_s = dead_timeout_s
         self._tool_timeout_s = tool_timeout_s
         self._targets: dict[int, interface.Target] = {}
+        self._lacking: dict[int, int] = {}  # sockets that died and could not be replaced yet
         self._mutex = threading.Lock()
         self._listener: threading.Thread | None = None
 
@@ -98,12 +99,14 @@ class NbdKernel:
 
     def fault(self, held: interface.Attached) -> str:
         if _connected(held.device):
+            self._replace_lacking(_index(held.device))
             return ""
         return f"{held.device} was disconnected from outside (nbd-client -d?)"
 
     def _disconnect(self, index: int) -> None:
         with self._mutex:
             self._targets.pop(index, None)
+            self._lacking.pop(index, None)
         with _family() as family:
             family.disconnect_device(index)
 
@@ -115,6 +118,7 @@ class NbdKernel:
         """From now on a socket of device ``index`` that dies is replaced by a new one."""
         with self._mutex:
             self._targets[index] = target
+            self._lacking.pop(index, None)
             if self._listener is None:
                 self._listener = threading.Thread(
                     target=self._listen, name="sdc-nbd-links", daemon=True
@@ -132,13 +136,24 @@ class NbdKernel:
     def _replace_one(self, index: int, target: interface.Target) -> None:
         """The kernel gave one socket up, perhaps only because its server held a request long.
 
-        If the plugin is dead this fails, and the mapping renews the device later.
+        If the plugin is dead this fails, and the mapping renews the device later; else it is tried
+        again (``fault``).
         """
         try:
             self._reconfigure(index, target, 1)
             logger.info("nbd_socket_replaced device=nbd%d", index)
         except errors.Unavailable as exc:
             logger.warning("nbd_socket_lost device=nbd%d why=%s", index, exc)
+            with self._mutex:
+                if self._targets.get(index) is target:
+                    self._lacking[index] = self._lacking.get(index, 0) + 1
+
+    def _replace_lacking(self, index: int) -> None:
+        with self._mutex:
+            lacking, target = self._lacking.pop(index, 0), self._targets.get(index)
+        if target is not None:
+            for _ in range(lacking):
+                self._replace_one(index, target)
 
 
 @contextlib.contextmanager
