@@ -22,6 +22,9 @@ from nbd_plugin import failures
 
 _PAUSE_S = 0.002
 
+#: Far longer than nbdkit takes from one answer that fails to knowing so.
+_APART_S = 0.02
+
 #: struct pollfd: descriptor, POLLIN, what is returned.
 _POLLFD_BYTES = 8
 
@@ -35,6 +38,7 @@ class Hangups:
         self._not_clients = not_clients
         self._epoll = select.epoll()
         self._mutex = Lock()
+        self._leaving = Lock()
         self._unclaimed: set[int] = set()
         self._any = _quick_look(self._epoll)
 
@@ -62,6 +66,13 @@ class Hangups:
     def gone(self, own: frozenset[int]) -> bool:
         """Whether the own connection is hung up."""
         return bool(self._any() and own) and own <= self._hung_up()
+
+    def one_by_one(self) -> None:
+        """Before an answer that nobody gets. nbdkit 1.32 aborts when two threads answer a client
+        that hung up at once (connections.c: raw_send_socket's assertion); it leaves the second
+        one's answer out once it saw the first one's fail."""
+        with self._leaving:
+            time.sleep(_APART_S)
 
     def _hung_up(self) -> set[int]:
         return {fd for fd, _events in self._epoll.poll(0)}

@@ -148,7 +148,7 @@ def pwrite(pins: Any, buf: Any, offset: int, flags: int) -> None:
         if get_ident() not in pins.pinned:
             pins.pin()
         _hangups.wait(pins.own)
-        _volume.write(memoryview(buf), offset, bool(flags & nbdkit.FLAG_FUA))
+        _volume.write(memoryview(buf), offset, bool(flags & nbdkit.FLAG_FUA), pins.gone)
     except Exception as exc:
         _fail(exc)
 
@@ -165,7 +165,7 @@ def trim(pins: Any, count: int, offset: int, flags: int) -> None:
     try:
         if _volume.thin:
             _hangups.wait(pins.own)
-            _volume.zero(offset, count, bool(flags & nbdkit.FLAG_FUA), True)
+            _volume.zero(offset, count, bool(flags & nbdkit.FLAG_FUA), True, pins.gone)
         elif flags & nbdkit.FLAG_FUA:
             _volume.flush()
     except Exception as exc:
@@ -176,7 +176,11 @@ def zero(pins: Any, count: int, offset: int, flags: int) -> None:
     try:
         _hangups.wait(pins.own)
         _volume.zero(
-            offset, count, bool(flags & nbdkit.FLAG_FUA), bool(flags & nbdkit.FLAG_MAY_TRIM)
+            offset,
+            count,
+            bool(flags & nbdkit.FLAG_FUA),
+            bool(flags & nbdkit.FLAG_MAY_TRIM),
+            pins.gone,
         )
     except Exception as exc:
         _fail(exc)
@@ -193,6 +197,10 @@ def extents(_pins: Any, count: int, offset: int, _flags: int) -> list[tuple[int,
 def _fail(exc: Exception) -> NoReturn:
     from nbd_plugin import failures
 
+    if isinstance(exc, failures.ClientGone):
+        _hangups.one_by_one()
+        nbdkit.set_error(errno.ESHUTDOWN)
+        raise exc
     number = getattr(exc, "errno", None)
     if isinstance(exc, failures.MappingEnded):
         number = errno.ESHUTDOWN

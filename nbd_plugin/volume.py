@@ -136,16 +136,28 @@ class Volume:
             lambda epoch: reading.extents(epoch, offset, length, self._clock.monotonic), False
         )
 
-    def write(self, view: memoryview, offset: int, fua: bool) -> None:
+    def write(
+        self, view: memoryview, offset: int, fua: bool, gone: Callable[[], bool] = bool
+    ) -> None:
         with self.counters.writing(len(view)):
-            self.change(offset, len(view), lambda epoch: changing.write(epoch, view, offset, fua))
+            self.change(
+                offset, len(view), lambda epoch: changing.write(epoch, view, offset, fua), gone
+            )
 
-    def zero(self, offset: int, length: int, fua: bool, may_trim: bool) -> None:
+    def zero(
+        self,
+        offset: int,
+        length: int,
+        fua: bool,
+        may_trim: bool,
+        gone: Callable[[], bool] = bool,
+    ) -> None:
         with self.counters.trimming():
             self.change(
                 offset,
                 length,
                 lambda epoch: changing.zero(epoch, offset, length, fua, may_trim and self.thin),
+                gone,
             )
 
     def flush(self, gone: Callable[[], bool] = bool) -> None:
@@ -179,7 +191,13 @@ class Volume:
         """A change of marks was not acknowledged: its generation cannot acknowledge it any more."""
         self._mapping.leave_over(epoch)
 
-    def change(self, offset: int, length: int, attempt: Callable[[Epoch], None]) -> None:
+    def change(
+        self,
+        offset: int,
+        length: int,
+        attempt: Callable[[Epoch], None],
+        gone: Callable[[], bool] = bool,
+    ) -> None:
         """Run a write-like request: alone on its range (R9), after its intents (R3)."""
         current = self._marks
         if current is None:
@@ -199,7 +217,7 @@ class Volume:
             self._mapping.check_ended()  # it may have waited for the last flush
             current.begin(regions)
             try:
-                self._until_done(marked, True)
+                self._until_done(marked, True, gone, begun=True)
             finally:
                 current.end(regions)
         finally:
@@ -208,12 +226,18 @@ class Volume:
     # --- inside --------------------------------------------------------------------------
 
     def _until_done(
-        self, attempt: Callable[[Epoch], T], must: bool, gone: Callable[[], bool] = bool
+        self,
+        attempt: Callable[[Epoch], T],
+        must: bool,
+        gone: Callable[[], bool] = bool,
+        begun: bool = False,
     ) -> T:
         """Attempt under one epoch after the other until one acknowledges all (R2).
 
         ``must``: the request may not be given up. When no replica could serve it for as long as
         the volume allows, the mapping ends; a read merely fails (R5).
+        ``gone``: whether nobody waits for the answer any more; then it is given up, with
+        failures.ClientGone, unless it may have ``begun``: such a one is done first.
         """
         waits_since = None
         while True:
@@ -222,9 +246,13 @@ class Volume:
             if epoch is not None:
                 try:
                     done = attempt(epoch)
-                    if waits_since is not None and self._mapping.waiting:
+                    if waits_since is None:
+                        return done
+                    if self._mapping.waiting:
                         self._mapping.waiting = ""  # who still waits for something says so again
                         self._changed()
+                    if gone():
+                        raise failures.ClientGone
                     return done
                 except failures.EpochOver as exc:
                     why = str(exc)
@@ -233,7 +261,7 @@ class Volume:
                 except failures.NoReader as exc:
                     why = str(exc)
             self._mapping.check_ended()
-            if gone():
+            if not begun and gone():
                 raise failures.ClientGone
             now = self._clock.monotonic()
             waits_since = waits_since or now
