@@ -10,7 +10,6 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import nbd
 from appliance.common import errors
 from tests.chaos import cluster, faults, history, workload
 from tests.chaos.fault import Fault, Maker, nothing
+from tests.chaos.rounds import Finding, Round, quiet
 
 MIB = 1 << 20
 
@@ -32,39 +32,8 @@ STUCK_S = 120.0
 _PROGRESS = 50
 
 
-def quiet(_line: str) -> None:
-    """Nobody wants to know."""
-
-
 #: Up to the next line that a role stamped; nbdkit indents what a callback raised.
 _TRACEBACK = re.compile(r"^Traceback .*?(?=^\S+ \S+ [A-Z]+ |\Z)", re.MULTILINE | re.DOTALL)
-
-
-class Finding(Exception):
-    """The product did what it must not do."""
-
-
-@dataclass
-class Round:
-    """What one round did, for its line of output."""
-
-    number: int
-    faults: list[str] = field(default_factory=list)
-    operations: int = 0
-    remaps: int = 0
-    longest_write_s: float = 0.0
-    longest_read_s: float = 0.0
-    refused: int = 0
-    healed_s: float = 0.0
-    generation: int = 0
-
-    def line(self) -> str:
-        return (
-            f"round {self.number}: {self.operations} ops, {self.remaps} new maps, longest write "
-            f"{self.longest_write_s:.2f} s, read {self.longest_read_s:.2f} s, {self.refused} "
-            f"refused, healthy after {self.healed_s:.1f} s, generation {self.generation}: "
-            + "; ".join(self.faults)
-        )
 
 
 class Run:

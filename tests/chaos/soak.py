@@ -269,6 +269,12 @@ def main() -> int:
         more = grown(pairs)
         print("\n".join(["GROWN:", *more]) if more else "nothing grew")
         return 1 if more else 0
+    except BaseException:
+        logs = Path(tempfile.mkdtemp(prefix="basalt-soak-logs-"))
+        for name, text in cluster.logs().items():
+            (logs / f"{name}.log").write_text(text, encoding="utf-8")
+        print(f"FAILED; logs in {logs}", flush=True)
+        raise
     finally:
         cluster.remove()
         shutil.rmtree(work, ignore_errors=True)

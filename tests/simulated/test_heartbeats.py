@@ -248,6 +248,20 @@ def test_what_a_client_waits_for_is_shown_at_its_mapping(cluster):
     assert cluster.row(volume).mappings[0].error == "column 1: sds1, sds2"
 
 
+def test_a_last_flush_that_waits_for_a_turn_does_not_keep_a_volume_from_being_unmapped(cluster):
+    """Whoever unmaps goes on waiting; an error would say that the device is in use."""
+    volume = cluster.mapped()
+    cluster.unmap(volume)
+    (mapping,) = cluster.row(volume).mappings
+    status = replace(cluster.sdcs[0].plugin().status, waiting="waiting for the MDM's next map")
+    report = messages.MappingReport(mapping.id, "detaching", status.incarnation, plugin=status)
+    cluster.beats.sdc(cluster.sdcs[0].id, replace(cluster.sdcs[0].beat(), mappings=(report,)))
+    assert cluster.row(volume).mappings[0].error == ""
+    busy = replace(report, error="/dev/nbd0 is mounted")
+    cluster.beats.sdc(cluster.sdcs[0].id, replace(cluster.sdcs[0].beat(), mappings=(busy,)))
+    assert cluster.row(volume).mappings[0].error == "/dev/nbd0 is mounted"
+
+
 def test_a_device_that_failed_does_not_come_back_by_itself(cluster):
     agent = cluster.sds[0]
     agent.fail_device(cluster.device(0))

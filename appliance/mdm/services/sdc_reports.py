@@ -69,7 +69,10 @@ class SdcReports:
         mapping.used_backend, mapping.backend_reason = report.backend, report.backend_reason
         mapping.device, mapping.link, mapping.uri = report.device, report.link, report.uri
         mapping.device_size = report.device_size
-        mapping.error = report.error or (plugin.waiting if plugin is not None else "")
+        mapping.error = report.error
+        if not report.error and plugin is not None and mapping.wanted:
+            # Who unmaps waits for it, as for any I/O: what keeps the device is something else.
+            mapping.error = plugin.waiting
         state = {"starting": "attaching"}.get(report.state, report.state)
         if report.state == "detached" and not mapping.wanted:
             tx.event("unmapped", "volume", volume.id, volume.name, sdc=mapping.sdc_id)
