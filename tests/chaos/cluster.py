@@ -197,7 +197,11 @@ class NetCluster:
                         os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), step)
 
     def empty_disk(self, name: str) -> None:
-        (self.hosts[name].path(self.device(name)) / _FILLER).unlink(missing_ok=True)
+        device = self.hosts[name].path(self.device(name))
+        (device / _FILLER).unlink(missing_ok=True)
+        descriptor = os.open(device, os.O_RDONLY | os.O_DIRECTORY)
+        os.fsync(descriptor)  # or a power cut brings it back
+        os.close(descriptor)
 
     def replace_disk(self, name: str) -> None:
         """A new disk in the place of an SDS's broken one, as people do it: out, in, added."""
