@@ -1,6 +1,6 @@
 """A replica whose device is full: it leaves at once, and waits for room to come back."""
 
-from appliance.mdm.services import rejoins
+from appliance.mdm.services import rejoins, volume_views
 from tests.fakes import simulated_agents
 
 
@@ -14,6 +14,8 @@ def test_a_full_device_stays_away_until_it_has_room(cluster):
     cluster.until(lambda: cluster.map_of().generation == 3)
     assert cluster.states(volume)["sds1"] == {"stale"}
     assert cluster.events("replica_full") == [{"device": cluster.device(0)}]
+    reason = volume_views.get(cluster.ctx, volume)["reason"]
+    assert reason.endswith("sds1 is stale (waits for room on /srv/sds1)")
     cluster.steps(60)  # its space is heard of
     cluster.clock.advance(rejoins.LIMIT_S)
     cluster.steps(60)

@@ -134,6 +134,8 @@ def _for_volume(word: health.Health, reason: str) -> str:
         return "start the SDSs that do not answer"
     if word is health.Health.UNHEALTHY:
         return "bring back one of the SDSs named, with its devices"
+    if word is health.Health.DEGRADED and volume_views.NO_ROOM in reason:
+        return "free space on the device named, or move what is on it (basalt device remove)"
     if word is health.Health.DEGRADED and volume_views.TRIED_AGAIN in reason:
         return "wait: what is stale is tried again by itself"
     if word is health.Health.DEGRADED:

@@ -28,6 +28,8 @@ class Rejoins:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waits: dict[tuple[str, str], _Wait] = {}
+        #: (volume, device) of replicas that left for lack of space; changed by ``upkeep`` alone
+        self.without_room: set[tuple[str, str]] = set()
 
     def left(self, volume_id: str, device_id: str, now: float) -> None:
         """The replicas of a volume on a device left the map, or failed to join it, at ``now``."""

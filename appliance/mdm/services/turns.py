@@ -50,7 +50,7 @@ class Turns:
 
     def __init__(self, clock: clocks.Clock, waits: rejoins.Rejoins) -> None:
         self._clock = clock
-        self._rejoins = waits
+        self.rejoins = waits
         self._open: dict[str, OpenTurn] = {}
         self._suspected: dict[tuple[str, str], float] = {}
         #: newest generation each incarnation has left, by volume
@@ -69,7 +69,7 @@ class Turns:
         return sum(found.turn.began_s > moment_s for found in self._open.values())
 
     def may_rejoin(self, volume_id: str, device_id: str) -> bool:
-        return self._rejoins.wait_s(volume_id, device_id, self._clock.monotonic()) <= 0
+        return self.rejoins.wait_s(volume_id, device_id, self._clock.monotonic()) <= 0
 
     # --- begin ------------------------------------------------------------------------
 
@@ -272,7 +272,7 @@ class Turns:
         )
 
     def _note_left(self, volume_id: str, device_id: str) -> None:
-        self._rejoins.left(volume_id, device_id, self._clock.monotonic())
+        self.rejoins.left(volume_id, device_id, self._clock.monotonic())
 
     def _tell_blocked(self, tx: unit_of_work.Tx, volume: models.Volume, found: OpenTurn) -> None:
         names = tx.session.execute(

@@ -65,7 +65,7 @@ class Upkeep:
         self._pace_due = False
         self._blames: dict[str, Blame] = {}
         #: (volume, device) of replicas that left for lack of space
-        self._left_full: set[tuple[str, str]] = set()
+        self._left_full = turns.rejoins.without_room
         #: who reported, for volumes that must not be touched before
         self.heard = proof.Heard()
         #: what the last ``touch`` of a volume was for, so that it is said once

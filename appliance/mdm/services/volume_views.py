@@ -28,6 +28,9 @@ from appliance.mdm.services import (
 #: Begins what is said of a replica that waits for nothing but time.
 TRIED_AGAIN = "tried again in"
 
+#: The same of one that left for lack of space.
+NO_ROOM = "waits for room on"
+
 _IN_SYNC = model.ReplicaState.IN_SYNC
 _STALE = model.ReplicaState.STALE
 
@@ -205,9 +208,13 @@ def _where(place: reach.Place) -> str:
 
 
 def _wait(ctx: context.Context, volume_id: str, place: reach.Place) -> str:
-    """What a stale replica whose SDS answers waits for, if it is time alone."""
+    """What a stale replica whose SDS answers waits for, where the MDM knows."""
     left_s = ctx.waits.wait_s(volume_id, place.device_id, ctx.clock.monotonic())
-    if place.reach is not health.Reach.UP or left_s <= 0:
+    if place.reach is not health.Reach.UP:
+        return ""
+    if (volume_id, place.device_id) in ctx.waits.without_room:
+        return f"{NO_ROOM} {place.path}"
+    if left_s <= 0:
         return ""
     return f"{TRIED_AGAIN} {math.ceil(left_s)} s"
 
