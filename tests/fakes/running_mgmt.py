@@ -40,7 +40,7 @@ class RunningMgmt:
         self._settings = {
             "poll_s": 0.1,
             "check_s": 0.1,
-            "mdm_timeout_s": 2.0,
+            "mdm_timeout_s": 10.0,
             "threads": 8,
             **cheap,
             **settings,
@@ -97,7 +97,7 @@ class RunningMgmt:
         )
         return answer.status, json.loads(answer.data) if answer.data else None
 
-    def until(self, ask: Callable[[], T], what: str, limit_s: float = 20.0) -> T:
+    def until(self, ask: Callable[[], T], what: str, limit_s: float = 60.0) -> T:
         """Ask until the answer is true; fails the test after ``limit_s``."""
         deadline = time.monotonic() + limit_s
         while not (answer := ask()):

@@ -158,3 +158,12 @@ def test_breakers_and_checks_show_one_state_each():
         if sample.name == "basalt_part_health"
     }
     assert states == {"healthy": 0, "degraded": 0, "unhealthy": 0, "unknown": 1}
+
+
+def test_the_readme_shows_every_screenshot_there_is_and_each_is_small():
+    shown = set(
+        re.findall(r"monitoring/screenshots/(\S+?\.png)", (FOLDER.parent / "README.md").read_text())
+    )
+    kept = {path.name: path.stat().st_size for path in (FOLDER / "screenshots").iterdir()}
+    assert shown == set(kept)
+    assert max(kept.values()) < 100_000

@@ -3,7 +3,6 @@ comes back, breakers and healing, each seen where people and tools look."""
 
 import json
 import re
-import time
 import urllib.parse
 
 import nbd
@@ -193,42 +192,6 @@ def test_breaker_and_healing_in_five_phases(cluster):
     assert metric(cluster, "basalt_breaker_opened_total", peer="sds sds1") >= 1
 
 
-def test_a_server_that_dies_and_returns_is_one_alert_raised_and_cleared(cluster, browser):
-    volume = cluster.client().post("/api/v1/volumes", {"name": "music", "size_bytes": 64 * MIB})
-    known = {rule: len(alerts(browser, rule)) for rule in ("sds_down", "column_one_copy")}
-    began = time.monotonic()
-    cluster.kill_sds(2)
-
-    def page():
-        return re.sub(r"\s+", " ", browser.page("/health"))
-
-    text = local_cluster.wait(
-        page, lambda text: "Storage server sds2 is down" in text and 'verdict degraded' in text,
-        "an amber page", 20,
-    )  # fmt: skip
-    assert time.monotonic() - began < 15  # five seconds is measured in the browser's test
-    assert "1 of 2 SDSs answer" in text
-    local_cluster.wait(
-        lambda: alerts(browser, "column_one_copy", "active"), lambda found: len(found) == 1,
-        "the alert about one copy", 20,
-    )  # fmt: skip
-    (alert,) = alerts(browser, "sds_down", "active")
-    answer = browser.post(f"/alerts/{alert['id']}/acknowledge", {"back": "/health"})
-    assert answer.status == 303
-    assert "resolved by hand" not in page()
-    answer = browser.post(f"/alerts/{alert['id']}/resolve", {})
-    assert "still so" in re.sub(r"\s+", " ", browser.page(f"/alerts/{alert['id']}"))
-    cluster.start_sds(2)
-    for rule in ("sds_down", "column_one_copy"):
-        local_cluster.wait(
-            lambda rule=rule: alerts(browser, rule), lambda found: all(
-                one["status"] == "resolved" for one in found
-            ), f"{rule} to resolve", 40,
-        )  # fmt: skip
-        assert len(alerts(browser, rule)) == known[rule] + 1
-    cluster.cli("volume", "delete", volume["name"])
-
-
 def test_with_the_mdm_stopped_the_page_says_so_and_recovers(cluster, browser, announce_errors):
     cluster.kill("mdm")
     text = local_cluster.wait(
@@ -255,6 +218,22 @@ def test_with_the_mdm_stopped_the_page_says_so_and_recovers(cluster, browser, an
         lambda status: status == "resolved", "the alert to resolve", 30,
     )  # fmt: skip
     assert len(alerts(browser, "mdm_unreachable")) == 1
+
+
+def test_with_mgmt_stopped_storage_works_as_before(cluster):
+    cluster.cli("volume", "create", "alone", "--size", "16MiB")
+    cluster.cli("volume", "map", "alone", "--sdc", "sdc1", "--backend", "none")
+    handle = nbd.NBD()
+    handle.connect_uri(mapped(cluster, "alone")["uri"])
+    cluster.kill("mgmt")
+    data = bytes(range(256)) * 4096
+    handle.pwrite(data, 0)
+    handle.flush()
+    assert bytes(handle.pread(len(data), 0)) == data
+    handle.shutdown()
+    cluster.cli("volume", "unmap", "alone", "--sdc", "sdc1")
+    cluster.cli("volume", "delete", "alone")
+    cluster.up()
 
 
 def test_every_role_tells_prometheus(cluster):

@@ -23,11 +23,11 @@ def test_a_lost_token_is_healed_from_its_file_and_given_up_at_the_limit(mgmt, md
     boss = client.Client([mdm.url], good)
     boss.delete("/api/v1/tokens/admin")
     mgmt.until(lambda: part(mgmt)["state"] == "unhealthy", "MGMT to be locked out")
-    mgmt.until(lambda: part(mgmt)["given_up"], "healing to be given up", 40)
+    mgmt.until(lambda: part(mgmt)["given_up"], "healing to be given up")
     assert part(mgmt)["heal_attempts"] == checks.HEAL_LIMIT
     raised = mgmt.until(lambda: alerts(mgmt, "active"), "the alert")
     assert "mdm could not be healed in 5 attempts" in raised[0]["message"]
     mgmt.mdm_token_file.write_text(good + "\n")
-    mgmt.until(lambda: part(mgmt)["state"] == "healthy", "the new token to be read", 40)
-    mgmt.until(lambda: not alerts(mgmt, "active"), "the alert to resolve", 40)
+    mgmt.until(lambda: part(mgmt)["state"] == "healthy", "the new token to be read")
+    mgmt.until(lambda: not alerts(mgmt, "active"), "the alert to resolve")
     boss.close()
