@@ -23,7 +23,7 @@ DESK, PHONE = (1280, 900), (390, 844)
 
 
 @contextlib.contextmanager
-def driver(javascript: bool = True) -> Iterator[WebDriver]:
+def driver() -> Iterator[WebDriver]:
     """A browser with a fresh profile; its page may not be slower than half a minute."""
     with tempfile.TemporaryDirectory() as profile:
         options = webdriver.ChromeOptions()
@@ -31,10 +31,6 @@ def driver(javascript: bool = True) -> Iterator[WebDriver]:
         for flag in (*_FLAGS, f"--user-data-dir={profile}"):
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        if not javascript:
-            options.add_experimental_option(
-                "prefs", {"profile.managed_default_content_settings.javascript": 2}
-            )
         made = webdriver.Chrome(
             options=options, service=webdriver.ChromeService("/usr/bin/chromedriver")
         )
@@ -56,6 +52,16 @@ def dark(of: WebDriver, wanted: bool) -> None:
     scheme = {"name": "prefers-color-scheme", "value": "dark" if wanted else "light"}
     still = {"name": "prefers-reduced-motion", "value": "reduce"}
     of.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme, still]})
+
+
+@contextlib.contextmanager
+def without_javascript(of: WebDriver) -> Iterator[None]:
+    """Pages loaded meanwhile run no script."""
+    of.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        yield
+    finally:
+        of.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
 def violations(of: WebDriver, *rules: str) -> list[str]:
