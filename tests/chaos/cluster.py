@@ -109,7 +109,8 @@ class NetCluster:
         self.start(name)
 
     def power_off(self, name: str) -> None:
-        """Everything on the host ends; what it wrote reaches its disk."""
+        """Everything on the host ends; what it wrote reaches its disk. Nobody is told."""
+        self._net.unplug(name)
         one = self.hosts[name]
         if name in SDCS:
             one.signal_all(signal.SIGKILL)
@@ -118,6 +119,7 @@ class NetCluster:
 
     def power_cut(self, name: str) -> None:
         """As ``power_off``, but what no flush has saved is lost."""
+        self._net.unplug(name)
         one = self.hosts[name]
         device = one.path(self.device(name))
         # Nobody may live to see the file system go: to them it would be a broken disk.

@@ -75,6 +75,16 @@ class Network:
         within(self._switch.pid, lambda: _join_bridge(port))
         within(one.pid, lambda: _address(address))
 
+    def unplug(self, name: str) -> None:
+        """Take a host that is switched off away for good.
+
+        Connections it had keep its network alive, and answering, until they time out: without
+        this a dead host would go on saying that its address is its own.
+        """
+        port = self._ports.pop(name, None)
+        if port is not None:
+            within(self._switch.pid, lambda: _delete_link(port))
+
     def pull(self, name: str, out: bool) -> None:
         """Pull the host's cable out at the switch, or put it back: nobody is told anything."""
         state = "down" if out else "up"
@@ -132,6 +142,12 @@ def _address(address: str) -> None:
         ip.addr("add", index=index, address=address, prefixlen=_PREFIX)
         ip.link("set", index=index, state="up")
         ip.link("set", index=ip.link_lookup(ifname="lo")[0], state="up")
+
+
+def _delete_link(name: str) -> None:
+    with pyroute2.IPRoute() as ip:
+        for index in ip.link_lookup(ifname=name):
+            ip.link("del", index=index)
 
 
 def _set_link(name: str, **what: str) -> None:
