@@ -62,7 +62,7 @@ def _delta(basalt: Basalt, cluster: Path, uri: str, work: Path, full_s: float) -
     """Write while an SDS is away for a moment; what its return costs."""
     _restart(cluster)
     basalt("domain", "set", "default", "--rebuild-delay", "3600")
-    _until(lambda: _show(basalt)["health"] == "healthy")
+    _until(lambda: _show(basalt)["health"] == "healthy" and not _marked(_show(basalt)))
     away = _show(basalt)["replicas"][0]["sds"]
     processes.kill(state.need(cluster).processes[away])
     _until(lambda: "stale" in {r["state"] for r in _show(basalt)["replicas"]})
@@ -83,7 +83,7 @@ def _delta(basalt: Basalt, cluster: Path, uri: str, work: Path, full_s: float) -
 
 def _marked(volume: dict[str, Any]) -> int:
     """Bytes of the regions that the copy in sync has marks of."""
-    (kept,) = [r for r in volume["replicas"] if r["state"] == "in_sync"]
+    kept = next(r for r in volume["replicas"] if r["state"] == "in_sync")
     folder = Path(kept["device_path"]) / "volumes" / volume["id"]
     dirty = intents.union(*(file.read_bytes() for file in folder.glob("intent.*")))
     return sum(1 for _ in intents.dirty_regions(dirty)) * model.REGION_BYTES
