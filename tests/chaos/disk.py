@@ -20,8 +20,9 @@ class Disk:
         folder.mkdir()
         self.file = folder / image.name
         self._process = subprocess.Popen(
-            ["nbdfuse", str(self.file), "[", "nbdkit", "--exit-with-parent", "--filter=error",
-             "file", str(image), "error=EIO", "error-rate=100%", f"error-file={self._trigger}",
+            ["setpriv", "--pdeathsig", "TERM", "nbdfuse", str(self.file),
+             "[", "nbdkit", "--exit-with-parent", "--filter=error", "file", str(image),
+             "error=EIO", "error-rate=100%", f"error-file={self._trigger}",
              "]"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
@@ -37,5 +38,8 @@ class Disk:
     def close(self) -> None:
         """Nobody uses it any more."""
         subprocess.run(["umount", "--lazy", self.file.parent], check=False, timeout=60)
+        # It would stay as long as any mount namespace has a copy of the mount: those of other
+        # clusters, made meanwhile, do.
+        self._process.kill()
         self._process.wait(60)
         shutil.rmtree(self.file.parent, ignore_errors=True)

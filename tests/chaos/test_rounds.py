@@ -44,8 +44,9 @@ def test_a_seeded_round_of_faults_leaves_every_block_right_and_the_copies_equal(
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_power_cuts_of_single_servers_lose_nothing(on: cluster.NetCluster) -> None:
-    done = _round(on, "cuts", 0, [faults.reboot_sds, faults.reboot_sds])
-    assert done.remaps == 0
+    for seed in ("cut", "another cut"):  # with all copies equal in between
+        done = _round(on, seed, 0, [faults.reboot_sds])
+        assert done.remaps == 0
 
 
 @pytest.mark.slow
