@@ -16,7 +16,7 @@ from typing import Any
 import nbd
 
 from appliance.common import errors
-from tests.chaos import cluster, faults, history, workload
+from tests.chaos import cluster, cuts, faults, history, workload
 from tests.chaos.fault import Fault, Maker, nothing
 from tests.chaos.rounds import Finding, Round, quiet
 
@@ -58,6 +58,7 @@ class Run:
         self._generation_of_workers = 0
         self._may_end = self._may_lose = self._filled = False
         self._excuses: set[str] = set()
+        self._cuts = cuts.Cuts(on, self.name)
         on.create(self.name, units * MIB, columns=_COLUMNS, wait_limit_s=0)
         on.map(self.name, self.sdc)
         self.use(self.sdc)
@@ -89,6 +90,7 @@ class Run:
         self._tally = workload.Tally()
         self._may_end = self._may_lose = self._filled = False
         self._excuses = set()
+        self._cuts.forget()
         self._start_workers()
 
     @property
@@ -169,19 +171,14 @@ class Run:
         self._filled = self._filled or fault.fills
         self._excuses |= {fault.excuses} - {""}
         self._tell(f"    {_stamp()} {fault.name}")
-        doubled = len(fault.cuts) > 1 or (fault.cuts and not self._spared(fault.cuts))
+        if not fault.cuts:
+            fault.begin()
+            return
+        doubled = not self._cuts.one_more(fault.cuts)
         fault.begin()
-        if doubled or (fault.cuts and not self._spared(fault.cuts)):
+        if doubled or not self._cuts.spared(fault.cuts):
             # All that a column had may have been in the memory that is gone now.
             self._may_end = self._may_lose = True
-
-    def _spared(self, cuts: frozenset[str]) -> bool:
-        """Whether every replica elsewhere is in sync, for all the MDM knows."""
-        try:
-            replicas = self._on.volume(self.name)["replicas"]
-        except errors.BasaltError:
-            return False
-        return all(r["state"] == "in_sync" for r in replicas if r["sds"] not in cuts)
 
     def _heal(self, fault: Fault) -> None:
         self._tell(f"    {_stamp()} healed: {fault.name}")
