@@ -1,6 +1,7 @@
 """How long I/O stands still when something fails: for ``make failures``."""
 
 import threading
+import time
 
 from tests.chaos import cluster, network
 from tests.chaos.probing import on_all, probed, reset, stalls
@@ -14,8 +15,17 @@ def sds_killed(on: cluster.NetCluster, volumes: int) -> list[Row]:
         for sds in cluster.SDSS if volumes == 1 else ("sds2",):
             before = stalls(probers)
             reset(probers)
+            old = _generations(on)
+            began = time.monotonic()
             on.kill(sds)
-            went_on_s = on_all(probers, 2)
+            cluster.wait(
+                lambda old=old: _generations(on),
+                lambda new, old=old: all(new[name] > old[name] for name in old),
+                "a turn of each volume",
+                300,
+            )
+            on_all(probers, 2)
+            went_on_s = time.monotonic() - began
             seen = f"{stalls(probers)}; all going after {went_on_s:.2f} s (before: {before})"
             aim = "write < 1 s, read < 0.1 s" if volumes == 1 else "all going < 5 s"
             rows.append(Row(f"{sds} killed, {volumes} mapped", seen, aim))
@@ -25,6 +35,11 @@ def sds_killed(on: cluster.NetCluster, volumes: int) -> list[Row]:
             reset(probers)
             on_all(probers, 100 if volumes == 1 else 2)
     return rows
+
+
+def _generations(on: cluster.NetCluster) -> dict[str, int]:
+    found = on.call("get", "/volumes?limit=1000")["items"]
+    return {volume["name"]: volume["generation"] for volume in found}
 
 
 def host_gone(on: cluster.NetCluster) -> list[Row]:
