@@ -7,7 +7,7 @@ TESTED := tests/unit tests/simulated tests/contract tests/rules tests/model test
 
 .DEFAULT_GOAL := help
 .PHONY: help setup format lint unit check test test-lab test-vm verify bench chaos soak failures
-.PHONY: demo demo-down clean
+.PHONY: demo demo-down lab clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | sort -u | expand -t 14
@@ -31,6 +31,10 @@ unit: setup
 verify: setup  ## Look at deployed hosts: make verify INVENTORY=ansible/inventories/...
 	@test -n "$(INVENTORY)" || { echo "make verify INVENTORY=FILE" >&2; exit 2; }
 	$(PYTHON) -m pytest -q -p no:cacheprovider tests/infra/verify --inventory=$(INVENTORY)
+
+lab: setup  ## Four virtual machines by Vagrant and libvirt, deployed and looked at
+	PATH="$(CURDIR)/.venv/bin:$$PATH" vagrant up
+	$(MAKE) --no-print-directory verify INVENTORY=.vagrant/provisioners/ansible/inventory
 
 check: setup  ## Format, lint, types, import contracts, unit tests: under a minute
 	@$(MAKE) --no-print-directory -j2 --output-sync=target lint unit

@@ -8,9 +8,10 @@ _PROBES = {
     "the programs that `make setup` installs": "for program in systemd-nspawn mmdebstrap ip nsenter"
     " ssh ssh-keygen losetup mkfs.ext4; do command -v $program >/dev/null || "
     "{ echo $program is not there >&2; exit 1; }; done",
-    "mount namespaces with overlay file systems in /var/tmp": "at=$(mktemp -d /var/tmp/lab-XXXX); "
-    "trap 'rm -rf $at' EXIT; mkdir $at/l $at/u $at/w $at/m; unshare --mount mount -t overlay "
-    "-o lowerdir=$at/l,upperdir=$at/u,workdir=$at/w overlay $at/m",
+    "mount namespaces with overlay file systems in them": "at=$(mktemp -d /var/tmp/lab-XXXX); "
+    "trap 'rm -rf $at' EXIT; mkdir $at/l $at/m; unshare --mount sh -ec "
+    '"mount -t tmpfs lab $at/m; mkdir $at/m/u $at/m/w $at/m/r; '
+    'mount -t overlay -o lowerdir=$at/l,upperdir=$at/m/u,workdir=$at/m/w overlay $at/m/r"',
     "a cgroup2 hierarchy that may be written to": "unshare --mount --propagation private sh -ec "
     "'mount -t cgroup2 none /sys/fs/cgroup; mkdir /sys/fs/cgroup/basalt-probe-$$; "
     "rmdir /sys/fs/cgroup/basalt-probe-$$'",

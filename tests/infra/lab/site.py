@@ -201,7 +201,10 @@ class Site:
         shutil.copy(PLAYBOOKS / "roles/base/files/install_release.sh", root / "root")
         words = ["sh", "/root/install_release.sh", "/opt/basalt/releases", release["id"]]
         subprocess.run(
-            ["chroot", str(root), *words], check=True, timeout=300, env={"PATH": "/usr/bin:/bin"}
+            ["chroot", str(root), *words],
+            check=True,
+            timeout=300,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
         )
 
     def _new_disk(self, name: str) -> str:

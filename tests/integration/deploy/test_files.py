@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.infra.lab import able
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 
@@ -57,3 +59,11 @@ def test_the_readme_has_the_units_exposure_as_systemd_reckons_it() -> None:
         [row] = [line for line in readme.splitlines() if f"`{unit.stem}`" in line and "| " in line
                  and re.search(r"\| [0-9.]+ \|", line)]  # fmt: skip
         assert f"| {level} |" in row, (unit.name, level)
+
+
+def test_a_machine_that_cannot_run_the_lab_is_told_what_it_lacks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin")  # losetup is elsewhere
+    with pytest.raises(AssertionError, match=r"it needs .* losetup is not there\. Run it as root"):
+        able.check()
