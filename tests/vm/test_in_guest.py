@@ -12,7 +12,8 @@ pytestmark = [pytest.mark.root, pytest.mark.slow]
 @pytest.mark.timeout(1200)
 def test_volumes_are_kernel_nbd_devices_in_a_guest(site: labs.Site) -> None:
     tree = labs.REPOSITORY
-    kernel = site.ssh("vm1", f"uname -r; modprobe nbd nbds_max=0; mount -o ro /dev/vdb {tree}")
+    mounted = f"mkdir -p {tree} && mount -o ro /dev/vdb {tree}"
+    kernel = site.ssh("vm1", f"uname -r; modprobe nbd nbds_max=0; {mounted}")
     done = site.ssh(
         "vm1",
         f"cd {tree} && PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -m pytest -q "

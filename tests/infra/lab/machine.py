@@ -49,7 +49,6 @@ class Machine:
                 (root / file).write_text(text)
             for private in ("root/.ssh", "root"):
                 (root / private).chmod(0o700)
-            (root / str(REPOSITORY).lstrip("/")).mkdir(parents=True, exist_ok=True)
             install(root)
             _make_image(root, self._folder / "root.img", _ROOT_BYTES)
         _make_image(REPOSITORY, self._folder / "tree.img", _TREE_BYTES)
