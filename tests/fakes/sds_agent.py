@@ -164,12 +164,18 @@ def names(folder: Path) -> list[str]:
 
 
 def _open_files(descriptors: Path) -> set[Path]:
-    """What a process has open; a descriptor it closes meanwhile hides none of the others."""
+    """What a process has open; a descriptor it closes meanwhile hides none of the others.
+
+    One that may not be looked at is nobody's whom a test started.
+    """
+    try:
+        links = list(descriptors.iterdir())
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return set()
     found = set()
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        for descriptor in descriptors.iterdir():
-            with contextlib.suppress(FileNotFoundError):
-                found.add(descriptor.readlink())
+    for link in links:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+            found.add(link.readlink())
     return found
 
 
