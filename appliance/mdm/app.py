@@ -42,6 +42,9 @@ from appliance.rest import metrics, openapi, process, server
 
 logger = logging.getLogger(__name__)
 
+#: Agents that are not heard are taken for dead: people's requests do not keep theirs waiting.
+_URGENT = ("/api/v1/agents/",)
+
 #: Database connections beyond the server's threads: for the loops and the pokes.
 _MORE_CONNECTIONS = 12
 
@@ -118,7 +121,9 @@ class Mdm:
         table = routes.table(ctx, beats, held_recovery, asked, times, self._address)
         openapi.register(application, table)
         self.port = 0
-        served = server.serve(application, settings.host, settings.port, settings.threads)
+        served = server.serve(
+            application, settings.host, settings.port, settings.threads, urgent=_URGENT
+        )
         cleanup.callback(served.close)
         self.port = served.port
         process.write_port(settings.port_file, served.port)

@@ -17,7 +17,7 @@ from waitress import channel, parser, task, wasyncore
 
 from appliance.common import errors
 from appliance.rest import errors as rest_errors
-from appliance.rest import middleware
+from appliance.rest import lanes, middleware
 
 logger = logging.getLogger(__name__)
 
@@ -35,16 +35,26 @@ _LINGER_S = 2.0
 class Server:
     """A running server. ``port`` is the one bound. Made by ``serve``."""
 
-    def __init__(self, app: Callable[..., Any], host: str, port: int, threads: int) -> None:
+    def __init__(
+        self,
+        app: Callable[..., Any],
+        host: str,
+        port: int,
+        threads: int,
+        urgent: tuple[str, ...] = (),
+    ) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         sock = socket.create_server((host, port), family=family, backlog=1024)
         self.port: int = sock.getsockname()[1]
         self._map: dict[int, Any] = {}
+        handlers = task.ThreadedTaskDispatcher()
+        handlers.queue = lanes.Lanes(urgent)
+        handlers.set_thread_count(threads)
         self._waitress = waitress.create_server(
             app,
             map=self._map,
+            _dispatcher=handlers,
             sockets=[sock],
-            threads=threads,
             ident="basalt",
             connection_limit=CONNECTION_LIMIT,
             max_request_body_size=BODY_LIMIT + 1,  # the first size refused
@@ -117,14 +127,17 @@ class Server:
             conn.end()
 
 
-def serve(app: Callable[..., Any], host: str, port: int, threads: int) -> Server:
+def serve(
+    app: Callable[..., Any], host: str, port: int, threads: int, urgent: tuple[str, ...] = ()
+) -> Server:
     """Serve ``app`` at ``host``:``port`` (0: any free port) with ``threads`` handler threads.
 
+    Requests whose path begins as one of ``urgent`` are handled before those that came earlier.
     Returns once connections are accepted. Raises OSError if the address cannot be bound.
     """
     # Waiting for a free thread is normal under load, and waitress warns of each one.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    return Server(app, host, port, threads)
+    return Server(app, host, port, threads, urgent)
 
 
 class _Parser(parser.HTTPRequestParser):

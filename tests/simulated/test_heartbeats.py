@@ -7,9 +7,10 @@ import pytest
 from sqlalchemy import select
 
 from appliance.common import errors
+from appliance.domain import health
 from appliance.mdm import bodies
 from appliance.mdm.db import models
-from appliance.mdm.services import sds_reports, volume_views
+from appliance.mdm.services import heartbeats, reach, sds_reports, volume_views
 from appliance.protocol import messages
 
 
@@ -271,3 +272,17 @@ def test_a_device_that_failed_does_not_come_back_by_itself(cluster):
     with cluster.ctx.uow.read() as tx:
         states = list(tx.session.scalars(select(models.Device.state).order_by(models.Device.path)))
     assert states == ["failed", "ok"]
+
+
+def test_an_agent_that_waits_for_its_answer_is_not_taken_for_dead(cluster, monkeypatch):
+    agent, orders_for = cluster.sds[0], heartbeats.orders.for_sds
+
+    def slow(*args):
+        cluster.clock.advance(30)  # a busy MDM
+        return orders_for(*args)
+
+    monkeypatch.setattr(heartbeats.orders, "for_sds", slow)
+    cluster.exchange(agent)
+    assert reach.agent(cluster.ctx, agent.id)[0] is health.Reach.UP
+    cluster.clock.advance(30)
+    assert reach.agent(cluster.ctx, agent.id)[0] is health.Reach.DOWN

@@ -5,9 +5,10 @@ each volume concerned is given to ``upkeep``. When the database refuses changes,
 their orders and are asked to report everything again.
 """
 
+import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
@@ -52,7 +53,10 @@ class Heartbeats:
 
     def sds(self, sds_id: str, beat: messages.SdsHeartbeat) -> messages.SdsOrders:
         """Take an SDS's report; its orders since the revision it knows."""
-        self._ctx.liveness.seen("sds", sds_id, self._ctx.clock.monotonic())
+        with self._heard("sds", sds_id):
+            return self._take_sds(sds_id, beat)
+
+    def _take_sds(self, sds_id: str, beat: messages.SdsHeartbeat) -> messages.SdsOrders:
         self._ctx.statistics.clock(sds_id, beat.clock, self._ctx.clock.wall())
         beat = replace(beat, devices=self._ctx.statistics.devices(sds_id, beat.devices))
         heard = True
@@ -76,7 +80,10 @@ class Heartbeats:
 
     def sdc(self, sdc_id: str, beat: messages.SdcHeartbeat) -> messages.SdcOrders:
         """Take a client's report; the orders for all its mappings."""
-        self._ctx.liveness.seen("sdc", sdc_id, self._ctx.clock.monotonic())
+        with self._heard("sdc", sdc_id):
+            return self._take_sdc(sdc_id, beat)
+
+    def _take_sdc(self, sdc_id: str, beat: messages.SdcHeartbeat) -> messages.SdcOrders:
         self._ctx.statistics.clock(sdc_id, beat.clock, self._ctx.clock.wall())
         self._ctx.statistics.heard(sdc_id, self._ctx.clock.wall(), beat.mappings)
         news = self._of_sdc.news(beat)
@@ -89,6 +96,15 @@ class Heartbeats:
             self._of_sdc.kept(news)
         with self._ctx.uow.read() as tx:
             return orders.for_sdc(tx, sdc_id)
+
+    @contextlib.contextmanager
+    def _heard(self, role: str, ident: str) -> Iterator[None]:
+        """The agent is alive now, and while it waits for its answer."""
+        self._ctx.liveness.seen(role, ident, self._ctx.clock.monotonic())
+        try:
+            yield
+        finally:
+            self._ctx.liveness.answered(ident, self._ctx.clock.monotonic())
 
     def _agent(
         self,

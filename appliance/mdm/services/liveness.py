@@ -12,6 +12,7 @@ class Liveness:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last: dict[str, tuple[str, float]] = {}
+        self._answered: dict[str, float] = {}
         self._refusing: set[str] = set()
         self._expected: dict[str, tuple[str, float]] = {}
 
@@ -20,6 +21,12 @@ class Liveness:
         with self._lock:
             self._last[ident] = (kind, now)
             self._refusing.discard(ident)
+
+    def answered(self, ident: str, now: float) -> None:
+        """The agent waited for its answer until ``now``, and sent nothing new meanwhile: a busy MDM
+        must not take its own slowness for an agent's death."""
+        with self._lock:
+            self._answered[ident] = now
 
     def refused(self, ident: str) -> None:
         """The agent's host answers that nothing listens there: the agent ended (until ``seen``)."""
@@ -51,4 +58,5 @@ class Liveness:
         """When it was last heard, None if not since this MDM started."""
         with self._lock:
             found = self._last.get(ident)
-        return None if found is None else found[1]
+            answered = self._answered.get(ident, float("-inf"))
+        return None if found is None else max(found[1], answered)
