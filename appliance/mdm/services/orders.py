@@ -29,8 +29,9 @@ _WHOLE = (
 )
 
 
-def touch(tx: unit_of_work.Tx, volume_id: str) -> None:
-    """The orders of all legs of the volume changed: their SDSs fetch them at once."""
+def touch(tx: unit_of_work.Tx, volume_id: str, hurry: bool = True) -> None:
+    """The orders of all legs of the volume changed: their SDSs fetch them at once, or, without
+    ``hurry``, when they ask the next time, many changes together."""
     tx.session.flush()
     tx.session.execute(
         sqlalchemy.update(models.Cluster).values(revision=models.Cluster.revision + 1)
@@ -42,6 +43,8 @@ def touch(tx: unit_of_work.Tx, volume_id: str) -> None:
         .values(revision=revision, request_id=log.request_id())
         .execution_options(synchronize_session=False)
     )
+    if not hurry:
+        return
     holders = (
         select(models.Device.sds_id)
         .join(models.VolumeLeg, models.VolumeLeg.device_id == models.Device.id)

@@ -42,7 +42,8 @@ def create(ctx: context.Context, actor: str, new: bodies.NewVolume) -> shapes.Vo
         volume_space.fill(tx, row, placed)
         facts = {"size_bytes": row.size, "thin": row.thin, "pool": pool.name, "columns": row.ncols}
         tx.event("volume_created", "volume", row.id, row.name, **facts)
-        orders.touch(tx, row.id)
+        # Of a thin volume nothing is needed before it is mapped, which is a turn.
+        orders.touch(tx, row.id, hurry=not new.thin)
         return volume_views.fresh(ctx, row, pool.name, placed, devices)
 
 
@@ -183,7 +184,7 @@ def _tell(tx: unit_of_work.Tx, row: models.Volume) -> None:
     """Agents work by the map, which has the name, size and limits: there is a newer one."""
     row.map_version += 1
     tx.session.flush()
-    orders.touch(tx, row.id)
+    orders.touch(tx, row.id, hurry=bool(row.mappings))
     for mapping in row.mappings:
         tx.poke("sdc", mapping.sdc_id)
 
