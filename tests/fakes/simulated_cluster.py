@@ -258,6 +258,14 @@ class Cluster:
         return simulated_agents.SimSdc(registration.sdc(self.ctx, words, "").id, name)
 
 
+def empty_database(folder: Path) -> Path:
+    """``folder``, with the database of a new MDM in it; to be copied for each cluster."""
+    made = connect(folder)
+    migrate.upgrade(made)
+    made.dispose()
+    return folder
+
+
 def connect(folder: Path) -> sqlalchemy.Engine:
     """The engine of the database in ``folder``. One serves many clusters, one after the other:
     compiling statements anew is what takes time."""

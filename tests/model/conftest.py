@@ -5,17 +5,13 @@ import secrets
 
 import pytest
 
-from appliance.mdm.db import migrate
 from tests.fakes import simulated_cluster
 from tests.model import adversary, world
 
 
 @pytest.fixture(scope="module", autouse=True)
 def place(tmp_path_factory):
-    template = tmp_path_factory.mktemp("template")
-    made = simulated_cluster.connect(template)
-    migrate.upgrade(made)
-    made.dispose()
+    template = simulated_cluster.empty_database(tmp_path_factory.mktemp("template"))
     folder = tmp_path_factory.mktemp("mdm")
     engine = simulated_cluster.connect(folder)
     place = world.Place(template, folder, engine, itertools.count(1))
