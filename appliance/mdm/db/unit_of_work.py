@@ -1,8 +1,8 @@
 """Transactions of the MDM. Every service works inside ``with uow.write(actor) as tx`` or
 ``with uow.read() as tx``; nothing else opens a session.
 
-Writers take turns (one process-wide lock, then SQLite's own); readers see one moment each and
-never wait. The end of a ``write`` block is its commit: durable when the block is left.
+Writers take turns (one process-wide turnstile, then SQLite's own lock); readers see one moment
+each and never wait. The end of a ``write`` block is its commit: durable when the block is left.
 """
 
 import logging
@@ -16,7 +16,7 @@ from sqlalchemy import exc, orm
 
 from appliance.common import clock, errors, log
 from appliance.mdm.db import engine as engines
-from appliance.mdm.db import models
+from appliance.mdm.db import models, turnstile
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class UnitOfWork:
         self._write_sessions = orm.sessionmaker(writer, expire_on_commit=False)
         self._clock = clock
         self._poke = poke
-        self._lock = threading.Lock()
+        self._turnstile = turnstile.Turnstile()
         self._owner = 0
         self._locked_out_at = float("-inf")
         self._trouble = ""
@@ -93,12 +93,14 @@ class UnitOfWork:
                 raise
 
     @contextmanager
-    def write(self, actor: str) -> Iterator[Tx]:
+    def write(self, actor: str, urgent: bool = False) -> Iterator[Tx]:
         """A change, committed at the end of the block, undone if it raises.
+
+        ``urgent``: I/O or an agent waits for it, so it goes before others that wait.
 
         Raises errors.Unavailable, and changes nothing, while the database cannot be written.
         """
-        self._take_turn()
+        self._take_turn(urgent)
         try:
             with self._write_sessions() as session:
                 tx = Tx(session, self._clock.wall(), actor)
@@ -114,23 +116,23 @@ class UnitOfWork:
             raise
         finally:
             self._owner = 0
-            self._lock.release()
+            self._turnstile.release()
         self._after(tx)
 
     def trouble(self) -> str:
         """Why the newest attempt to change the database failed; empty if it did not."""
         return self._trouble
 
-    def _take_turn(self) -> None:
+    def _take_turn(self, urgent: bool) -> None:
         if self._owner == threading.get_ident():
             raise RuntimeError("a write block inside another one would wait for itself")
         began = self._clock.monotonic()
-        if not self._lock.acquire(timeout=WRITERS_WAIT_S):
+        if not self._turnstile.acquire(WRITERS_WAIT_S, urgent):
             raise errors.Unavailable(why="too many changes are waiting; try again in a moment")
         # Whoever waited while another writer found the database shut does not try as long again:
         # the server's threads are needed for heartbeats.
         if self._locked_out_at > began:
-            self._lock.release()
+            self._turnstile.release()
             raise errors.Unavailable(
                 why=f"the MDM cannot change its database {self.where} now; "
                 "see 'basalt status' and the MDM's log"

@@ -67,7 +67,7 @@ class TurnRounds:
 
     def _consider(self, volume_ids: list[str]) -> None:
         touched: list[str] = []
-        with self._turns.true_if_kept(touched), self._ctx.uow.write("mdm") as tx:
+        with self._turns.true_if_kept(touched), self._ctx.uow.write("mdm", urgent=True) as tx:
             # Not before: where the transaction did not even begin, what is in memory is true.
             touched.extend(volume_ids)
             self._upkeep.consider_all(tx, volume_ids)

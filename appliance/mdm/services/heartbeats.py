@@ -5,10 +5,9 @@ each volume concerned is given to ``upkeep``. When the database refuses changes,
 their orders and are asked to report everything again.
 """
 
-import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
@@ -53,7 +52,7 @@ class Heartbeats:
 
     def sds(self, sds_id: str, beat: messages.SdsHeartbeat) -> messages.SdsOrders:
         """Take an SDS's report; its orders since the revision it knows."""
-        with self._heard("sds", sds_id):
+        with self._ctx.liveness.heard("sds", sds_id, self._ctx.clock):
             return self._take_sds(sds_id, beat)
 
     def _take_sds(self, sds_id: str, beat: messages.SdsHeartbeat) -> messages.SdsOrders:
@@ -80,7 +79,7 @@ class Heartbeats:
 
     def sdc(self, sdc_id: str, beat: messages.SdcHeartbeat) -> messages.SdcOrders:
         """Take a client's report; the orders for all its mappings."""
-        with self._heard("sdc", sdc_id):
+        with self._ctx.liveness.heard("sdc", sdc_id, self._ctx.clock):
             return self._take_sdc(sdc_id, beat)
 
     def _take_sdc(self, sdc_id: str, beat: messages.SdcHeartbeat) -> messages.SdcOrders:
@@ -96,15 +95,6 @@ class Heartbeats:
             self._of_sdc.kept(news)
         with self._ctx.uow.read() as tx:
             return orders.for_sdc(tx, sdc_id)
-
-    @contextlib.contextmanager
-    def _heard(self, role: str, ident: str) -> Iterator[None]:
-        """The agent is alive now, and while it waits for its answer."""
-        self._ctx.liveness.seen(role, ident, self._ctx.clock.monotonic())
-        try:
-            yield
-        finally:
-            self._ctx.liveness.answered(ident, self._ctx.clock.monotonic())
 
     def _agent(
         self,
@@ -129,7 +119,7 @@ class Heartbeats:
         """
         touched: list[str] = []
         try:
-            with self._turns.true_if_kept(touched), self._ctx.uow.write(actor) as tx:
+            with self._turns.true_if_kept(touched), self._ctx.uow.write(actor, urgent=True) as tx:
                 apply(tx, touched)
                 self._upkeep.consider_all(tx, touched)
         except errors.Unavailable as exc:

@@ -3,7 +3,12 @@
 Written by the heartbeat service, read by everything that shows who answers. Thread-safe.
 """
 
+import collections
+import contextlib
 import threading
+from collections.abc import Iterator
+
+from appliance.common import clock as clocks
 
 
 class Liveness:
@@ -13,6 +18,7 @@ class Liveness:
         self._lock = threading.Lock()
         self._last: dict[str, tuple[str, float]] = {}
         self._answered: dict[str, float] = {}
+        self._in_hand: collections.Counter[str] = collections.Counter()
         self._refusing: set[str] = set()
         self._expected: dict[str, tuple[str, float]] = {}
 
@@ -22,11 +28,19 @@ class Liveness:
             self._last[ident] = (kind, now)
             self._refusing.discard(ident)
 
-    def answered(self, ident: str, now: float) -> None:
-        """The agent waited for its answer until ``now``, and sent nothing new meanwhile: a busy MDM
-        must not take its own slowness for an agent's death."""
+    @contextlib.contextmanager
+    def heard(self, kind: str, ident: str, clock: clocks.Clock) -> Iterator[None]:
+        """The agent's message is in hand while the block runs, and until its end the agent counts
+        as ``seen``: a busy MDM must not take its own slowness for an agent's death."""
+        self.seen(kind, ident, clock.monotonic())
         with self._lock:
-            self._answered[ident] = now
+            self._in_hand[ident] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._in_hand[ident] -= 1
+                self._answered[ident] = clock.monotonic()
 
     def refused(self, ident: str) -> None:
         """The agent's host answers that nothing listens there: the agent ended (until ``seen``)."""
@@ -54,9 +68,12 @@ class Liveness:
         with self._lock:
             self._expected.pop(what, None)
 
-    def last_seen(self, ident: str) -> float | None:
-        """When it was last heard, None if not since this MDM started."""
+    def silent_s(self, ident: str, now: float) -> float | None:
+        """For how long nothing was heard of it, None if nothing since this MDM started."""
         with self._lock:
-            found = self._last.get(ident)
-            answered = self._answered.get(ident, float("-inf"))
-        return None if found is None else max(found[1], answered)
+            if ident not in self._last:
+                return None
+            if self._in_hand[ident]:
+                return 0.0
+            last = max(self._last[ident][1], self._answered.get(ident, float("-inf")))
+        return max(0.0, now - last)

@@ -29,11 +29,10 @@ class Place:
 def agent(ctx: context.Context, ident: str) -> tuple[health.Reach, float | None]:
     """Whether the agent answers, and how many seconds ago it did (None: never)."""
     now = ctx.clock.monotonic()
-    last = ctx.liveness.last_seen(ident)
-    if last is None:
+    silent_s = ctx.liveness.silent_s(ident, now)
+    if silent_s is None:
         early = now - ctx.started < max(GRACE_S, 3 * ctx.config.heartbeat_limit_s)
         return (health.Reach.UNKNOWN if early else health.Reach.DOWN), None
-    silent_s = max(0.0, now - last)
     up = silent_s <= ctx.config.heartbeat_limit_s and not ctx.liveness.refuses(ident)
     return (health.Reach.UP if up else health.Reach.DOWN), round(silent_s, 3)
 
