@@ -187,6 +187,21 @@ class _Channel(channel.HTTPChannel):
     error_task_class = _ErrorTask
     lingers = False
     _closes_at = 0.0
+    _writing = False
+
+    def write_soon(self, data: bytes) -> int:
+        """Called by the thread that answers, which sends what the socket takes.
+
+        Meanwhile the loop must not ask whether the socket takes more: it would turn and turn, and
+        keep that thread from the GIL it needs to be done.
+        """
+        self._writing = True
+        try:
+            return int(super().write_soon(data))
+        finally:
+            self._writing = False
+            if self.total_outbufs_len:
+                self.server.pull_trigger()
 
     def end(self) -> None:
         """Close as soon as what was answered is sent, without reading on."""
@@ -207,6 +222,8 @@ class _Channel(channel.HTTPChannel):
     def writable(self) -> bool:
         if self._closes_at:
             return time.monotonic() >= self._closes_at
+        if self._writing and self.total_outbufs_len <= self.adj.outbuf_high_watermark:
+            return bool(self.will_close)
         return bool(super().writable())
 
     def handle_read(self) -> None:

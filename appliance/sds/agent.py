@@ -34,6 +34,7 @@ class Agent(talk.Talk):
         self._full = True
         self._told: dict[legs.Key, messages.LegReport] = {}
         self._measured_at = 0.0
+        self._tried_at = 0.0
 
     def _words(self) -> messages.Registration:
         return registration.words(
@@ -50,7 +51,11 @@ class Agent(talk.Talk):
         measure = now - self._measured_at >= self._settings.usage_s
         if measure:
             self._measured_at = now
-        self._legs.tick(measure)
+        # Each try of a leg wakes the loop: what fails must not keep it, and the MDM, turning.
+        again = now - self._tried_at >= self._settings.poll_s / 2
+        if again:
+            self._tried_at = now
+        self._legs.tick(measure, again)
 
     def _told_and_ordered(self) -> messages.SdsOrders:
         reports = self._legs.reports()

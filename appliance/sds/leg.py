@@ -38,6 +38,7 @@ class Leg:
         self._found: devices.Device | None = None
         self._busy = False
         self._retry = False
+        self._got_on = False  # the last try did a part, and the next may follow at once
         self._floor = 0  # highest generation that may be durable
 
     def submit(self, order: messages.LegOrder) -> None:
@@ -49,11 +50,12 @@ class Leg:
             self._busy = True
         self._tools.workers.submit(self._work)
 
-    def tick(self, measure: bool) -> None:
-        """Try again what failed for a reason that may have passed; ``measure``: look up the
-        space in use of a leg that is served."""
+    def tick(self, measure: bool, again: bool) -> None:
+        """Go on with what is done in parts. ``again``: try what failed for a reason that may have
+        passed; ``measure``: look up the space in use of a leg that is served."""
         state = self._state
-        again = self._retry or any(work.broken for work in (state.copy, state.scrub) if work)
+        failed = self._retry or any(work.broken for work in (state.copy, state.scrub) if work)
+        again = (self._retry and self._got_on) or (failed and again)
         with self._mutex:
             order = self._order if again and not self._busy else None
         if order is not None:
@@ -134,7 +136,7 @@ class Leg:
         self._set(state)
 
     def _reconcile(self, order: messages.LegOrder) -> None:
-        before = self._state.generation
+        before = self._state
         try:
             state = self._applied(order)
         except Exception as exc:  # noqa: BLE001 - logged and reported there
@@ -144,11 +146,12 @@ class Leg:
         self._retry = state.volume is not None and (
             leg_state.needs_allocation(state.volume) or bool(state.volume.leaving)
         )
+        self._got_on = state != before
         try:
             self._tools.devices.get(self.device_id, even_failed=state.deleted)
         except errors.BasaltError as exc:  # it was lost while this order was carried out
             self.lose(str(exc))
-        if state.generation > before and not state.flushed:
+        if state.generation > before.generation and not state.flushed:
             self._tools.flushers.submit(self._flush, state)
 
     def _set(self, state: leg_state.State) -> None:
@@ -160,6 +163,7 @@ class Leg:
         broken |= isinstance(exc, OSError) and exc.errno in copy_job.BROKEN
         again = isinstance(exc, OSError | errors.Unavailable | errors.NotFound)
         self._retry = again and not broken
+        self._got_on = False
         why = str(exc)
         if not isinstance(exc, OSError | errors.BasaltError):
             # A bug; the other legs must not suffer from it.

@@ -77,12 +77,12 @@ class Legs:
                 if key in self._legs and self._legs[key].gone:
                     del self._legs[key]
 
-    def tick(self, measure: bool) -> None:
-        """Called every second or so: see ``leg.Leg.tick``."""
+    def tick(self, measure: bool, again: bool) -> None:
+        """Called at every turn of the agent's loop: see ``leg.Leg.tick``."""
         with self._mutex:
             legs = list(self._legs.values())
         for found in legs:
-            found.tick(measure)
+            found.tick(measure, again)
 
     def kill(self) -> None:
         """SIGKILL every process. No waiting."""

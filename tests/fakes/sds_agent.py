@@ -20,6 +20,7 @@ from appliance.protocol import messages
 from tests.fakes import fake_mdm
 
 MIB = 1 << 20
+POLL_S = 0.2
 VOLUME = "00000000000000aa"
 DEVICE = "00000000000000dd"
 CLIENT = "00000000000000c1"
@@ -61,7 +62,7 @@ class SdsAgent:
             "data_port_first": 0,
             "data_port_last": 0,
             "ballast_bytes": 4 * MIB,
-            "poll_s": 0.2,
+            "poll_s": POLL_S,
             "boot_id_file": self.boot_id,
         }
         self._argv = [sys.executable, "-m", "appliance.sds", "--config-dir", str(folder / "none")]

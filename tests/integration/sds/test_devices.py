@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import nbd
@@ -104,6 +105,19 @@ def test_missing_directory_is_adopted_when_it_comes(mdm: FakeMdm, sds, tmp_path:
     path.mkdir()
     mdm.wait_device(OTHER, "ok")
     mdm.wait_leg(VOLUME, OTHER, lambda leg: leg.serving)
+
+
+def test_what_fails_is_tried_again_now_and_then_and_not_as_fast_as_it_can(
+    mdm: FakeMdm, sds, tmp_path: Path
+) -> None:
+    mdm.add_device(OTHER, tmp_path / "nowhere")
+    mdm.order(order(1, device_id=OTHER))
+    mdm.wait_leg(VOLUME, OTHER, lambda leg: "is missing" in leg.error)
+    before, began = len(mdm.heartbeats), time.monotonic()
+    time.sleep(3)
+    per_second = (len(mdm.heartbeats) - before) / (time.monotonic() - began)
+    polls = 1 / sds_agent.POLL_S
+    assert per_second <= 4 * polls, "a try and its news, at each poll and at half of one"
 
 
 def test_refused_device_is_forgotten_with_its_order(mdm: FakeMdm, sds) -> None:

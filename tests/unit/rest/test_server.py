@@ -6,6 +6,7 @@ import logging
 import re
 import socket
 import threading
+import time
 
 import pytest
 
@@ -232,3 +233,28 @@ def test_many_clients_at_once_are_all_answered(serving, connect):
     for thread in threads:
         thread.join()
     assert answers == [True] * 300
+
+
+def test_the_loop_rests_while_an_answer_is_sent(monkeypatch, serving, connect):
+    """With a hundred connections, a loop that turns for nothing has the GIL for itself."""
+    loop, turns, during = [], [], []
+    poll, flush = server.wasyncore.poll2, server._Channel._flush_some
+
+    def counted(*args):
+        loop[:] = [threading.get_ident()]
+        turns.append(1)
+        poll(*args)
+
+    def slow(channel, do_close=True):
+        if loop != [threading.get_ident()] and not during:
+            before = len(turns)
+            time.sleep(1)  # as a thread that waits for the GIL
+            during.append(len(turns) - before)
+        return flush(channel, do_close)
+
+    monkeypatch.setattr(server.wasyncore, "poll2", counted)
+    monkeypatch.setattr(server._Channel, "_flush_some", slow)
+    api = connect(serving.port)
+    assert api.get("/things")["limit"] == 10
+    assert during, "the handler's thread sends"
+    assert during[0] < 20, "two a second, and what the request itself takes"
