@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from appliance.common import errors
-from appliance.mdm import bodies, shapes
+from appliance.mdm import bodies, cluster_shapes, shapes
 from appliance.mdm.resources import (
     agents,
     cluster,
@@ -216,11 +216,12 @@ def _cluster(of: cluster.Cluster) -> list[Route]:
     api, obs = "cluster", "observability"
     plain = "text/plain"
     return [
-        Route("GET", "/", of.on_root, "root", "What answers here", api, response=shapes.Root),
+        Route("GET", "/", of.on_root, "root", "What answers here", api,
+              response=cluster_shapes.Root),
         Route("GET", f"{_API}/cluster", of.on_cluster, "getCluster", "The cluster's identity", api,
-              response=shapes.Cluster),
+              response=cluster_shapes.Cluster),
         Route("GET", f"{_API}/status", of.on_status, "getStatus", "How the cluster is", api,
-              response=shapes.Status),
+              response=cluster_shapes.Status),
         Route("GET", f"{_API}/openapi.json", of.on_openapi, "getOpenapi", "This document", api,
               response=dict[str, Any]),
         Route("GET", f"{_API}/jobs", of.on_jobs, "listJobs", "List jobs, newest first", "jobs",
@@ -242,15 +243,15 @@ def _cluster(of: cluster.Cluster) -> list[Route]:
               request=bodies.NewBackup, response=shapes.Backup, status=201,
               raises=(errors.Conflict, errors.Unavailable)),
         Route("GET", "/health", of.on_health, "health", "Whether this MDM is alive and ready", obs,
-              response=shapes.Health, raises=(errors.Unavailable,), public=True),
+              response=cluster_shapes.Health, raises=(errors.Unavailable,), public=True),
         Route("GET", "/health/components", of.on_components, "listComponents",
-              "Every process and how it is", obs, response=list[shapes.Component]),
+              "Every process and how it is", obs, response=list[cluster_shapes.Component]),
         Route("GET", "/health/metrics", of.on_health_metrics, "healthMetrics",
-              "How much of everything is well", obs, response=shapes.HealthMetrics),
+              "How much of everything is well", obs, response=cluster_shapes.HealthMetrics),
         Route("GET", "/discovery/topology", of.on_topology, "topology", "What belongs where", obs,
-              response=shapes.Topology),
+              response=cluster_shapes.Topology),
         Route("GET", "/metrics/cluster", of.on_cluster_metrics, "clusterMetrics",
-              "The cluster's numbers", obs, response=shapes.ClusterMetrics),
+              "The cluster's numbers", obs, response=cluster_shapes.ClusterMetrics),
         Route("GET", "/metrics", of.on_prometheus, "prometheus", "The same for Prometheus", obs,
               response=str, content_type=plain),
     ]  # fmt: skip

@@ -61,7 +61,9 @@ class Agent(talk.Talk):
         reports = self._legs.reports()
         full = self._full
         news = {
-            key: report for key, report in reports.items() if full or self._told.get(key) != report
+            key: report
+            for key, report in reports.items()
+            if full or ((told := self._told.get(key)) is not report and told != report)
         }
         heartbeat = messages.SdsHeartbeat(
             session=self._session,

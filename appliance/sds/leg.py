@@ -40,6 +40,9 @@ class Leg:
         self._retry = False
         self._got_on = False  # the last try did a part, and the next may follow at once
         self._floor = 0  # highest generation that may be durable
+        report = self._state.report(volume_id, device_id)
+        self._reported: tuple[tuple[object, ...], messages.LegReport]
+        self._reported = (self._state, False, None, None), report
 
     def submit(self, order: messages.LegOrder) -> None:
         """Bring the leg to ``order``, in the pool; an order not yet begun is replaced by it."""
@@ -66,7 +69,18 @@ class Leg:
                 self._state = replace(self._state, used_bytes=used)
 
     def report(self) -> messages.LegReport:
-        return self._state.report(self.volume_id, self.device_id)
+        """What the MDM is told: the same object as long as nothing changed. An SDS has hundreds of
+        legs, and looks at all of them for the news of one."""
+        state = self._state
+        facts = (
+            state,
+            state.serving,
+            state.copy.report if state.copy is not None else None,
+            state.scrub.report if state.scrub is not None else None,
+        )
+        if any(now is not then for now, then in zip(facts, self._reported[0], strict=True)):
+            self._reported = facts, state.report(self.volume_id, self.device_id)
+        return self._reported[1]
 
     def open(self, device: devices.Device) -> None:
         """``device`` began to be used: find out what is there. On return it is in the report,

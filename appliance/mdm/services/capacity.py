@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 
 from appliance.common import errors, units
 from appliance.domain import model
-from appliance.mdm import shapes
+from appliance.mdm import cluster_shapes
 from appliance.mdm.db import models, unit_of_work
 
 #: A pool's volumes may be promised this many times its capacity, copies counted.
@@ -73,9 +73,9 @@ def usable_bytes(device: _Sized) -> int:
     return device.capacity_bytes
 
 
-def pools(tx: unit_of_work.Tx) -> dict[str, shapes.Capacity]:
+def pools(tx: unit_of_work.Tx) -> dict[str, cluster_shapes.Capacity]:
     """Capacity of every pool, by id."""
-    found: dict[str, shapes.Capacity] = {
+    found: dict[str, cluster_shapes.Capacity] = {
         ident: {
             "capacity_bytes": 0,
             "used_bytes": 0,
@@ -99,7 +99,7 @@ def pools(tx: unit_of_work.Tx) -> dict[str, shapes.Capacity]:
     return found
 
 
-def total(capacities: list[shapes.Capacity]) -> shapes.Capacity:
+def total(capacities: list[cluster_shapes.Capacity]) -> cluster_shapes.Capacity:
     """Sum over pools."""
     return {
         "capacity_bytes": sum(c["capacity_bytes"] for c in capacities),

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from appliance.mdm import shapes
+from appliance.mdm import cluster_shapes
 from appliance.mdm.db import models, unit_of_work
 from appliance.mdm.services import context, domains
 
@@ -44,7 +44,7 @@ def begin_term(uow: unit_of_work.UnitOfWork) -> tuple[str, int]:
         return row.id, row.term
 
 
-def get(ctx: context.Context) -> shapes.Cluster:
+def get(ctx: context.Context) -> cluster_shapes.Cluster:
     with ctx.uow.read() as tx:
         row = tx.session.get_one(models.Cluster, 1)
         return {

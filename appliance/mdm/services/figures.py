@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from appliance.domain import health
-from appliance.mdm import shapes
+from appliance.mdm import cluster_shapes
 from appliance.mdm.db import engine, models, unit_of_work
 from appliance.mdm.services import (
     backup,
@@ -41,12 +41,12 @@ class Figures:
     term: int
     revision: int
     counts: dict[str, int]
-    roles: dict[str, shapes.RoleCount]
+    roles: dict[str, cluster_shapes.RoleCount]
     devices: dict[str, int]
     silent: dict[str, health.Reach]
     volumes: dict[str, int]
     hurt: list[tuple[health.Health, str, str]]
-    capacity: shapes.Capacity
+    capacity: cluster_shapes.Capacity
     jobs_running: int
     scrubs: dict[str, int]
     events: int
@@ -99,9 +99,9 @@ def _device_state(place: reach.Place) -> str:
     return place.state
 
 
-def roles(ctx: context.Context, tx: unit_of_work.Tx) -> dict[str, shapes.RoleCount]:
+def roles(ctx: context.Context, tx: unit_of_work.Tx) -> dict[str, cluster_shapes.RoleCount]:
     """How many of each role answer."""
-    found: dict[str, shapes.RoleCount] = {
+    found: dict[str, cluster_shapes.RoleCount] = {
         "mdm": {"total": 1, "up": 1, "down": 0, "unknown": 0},
     }
     for role, ids in (("sds", select(models.Sds.id)), ("sdc", select(models.Sdc.id))):
@@ -124,7 +124,7 @@ def database_bytes(url: str) -> int:
     return sum(file.stat().st_size for file in files if file.exists())
 
 
-def health_metrics(found: Figures, asked: list[peers.Peer]) -> shapes.HealthMetrics:
+def health_metrics(found: Figures, asked: list[peers.Peer]) -> cluster_shapes.HealthMetrics:
     """``asked``: the agents, as their control ports answered."""
     reports = [report for peer in asked if peer.check for report in peer.check.report()]
     word = summary(found).value
@@ -154,7 +154,7 @@ def health_metrics(found: Figures, asked: list[peers.Peer]) -> shapes.HealthMetr
     }
 
 
-def cluster_metrics(found: Figures, now: float) -> shapes.ClusterMetrics:
+def cluster_metrics(found: Figures, now: float) -> cluster_shapes.ClusterMetrics:
     return {
         "at": now,
         "cluster_id": found.cluster_id,

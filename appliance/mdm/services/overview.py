@@ -2,7 +2,7 @@
 
 from appliance.common import units
 from appliance.domain import health
-from appliance.mdm import bodies, shapes
+from appliance.mdm import bodies, cluster_shapes
 from appliance.mdm.db import unit_of_work
 from appliance.mdm.services import (
     capacity,
@@ -27,7 +27,7 @@ _SEVERITY = {
 _SHOWN = 20
 
 
-def status(ctx: context.Context) -> shapes.Status:
+def status(ctx: context.Context) -> cluster_shapes.Status:
     found = figures.read(ctx)
     with ctx.uow.read() as tx:
         problems = [
@@ -56,7 +56,9 @@ def status(ctx: context.Context) -> shapes.Status:
     }
 
 
-def _sentence(word: health.Health, found: figures.Figures, problems: list[shapes.Problem]) -> str:
+def _sentence(
+    word: health.Health, found: figures.Figures, problems: list[cluster_shapes.Problem]
+) -> str:
     volumes = sum(found.volumes.values())
     sds_counts = found.roles["sds"]
     what = f"{sds_counts['up']} of {sds_counts['total']} SDSs answer"
@@ -67,7 +69,7 @@ def _sentence(word: health.Health, found: figures.Figures, problems: list[shapes
     return f"{text}, {len(problems)} problems." if len(problems) > 1 else f"{text}."
 
 
-def _agents(ctx: context.Context, tx: unit_of_work.Tx) -> list[shapes.Problem]:
+def _agents(ctx: context.Context, tx: unit_of_work.Tx) -> list[cluster_shapes.Problem]:
     problems = []
     for one in sds.all_in(ctx, tx):
         if one["state"] == "maintenance":
@@ -80,7 +82,7 @@ def _agents(ctx: context.Context, tx: unit_of_work.Tx) -> list[shapes.Problem]:
     return problems
 
 
-def _resting(name: str) -> shapes.Problem:
+def _resting(name: str) -> cluster_shapes.Problem:
     return {
         "severity": "info",
         "component": f"sds/{name}",
@@ -89,7 +91,7 @@ def _resting(name: str) -> shapes.Problem:
     }
 
 
-def _agent(kind: str, name: str, word: str, reason: str) -> shapes.Problem:
+def _agent(kind: str, name: str, word: str, reason: str) -> cluster_shapes.Problem:
     unit = f"basalt-{kind.lower()}"
     what = {
         "degraded": f"look at its devices (basalt {kind.lower()} show {name})",
@@ -104,9 +106,9 @@ def _agent(kind: str, name: str, word: str, reason: str) -> shapes.Problem:
     }
 
 
-def _volumes(states: list[tuple[health.Health, str, str]]) -> list[shapes.Problem]:
+def _volumes(states: list[tuple[health.Health, str, str]]) -> list[cluster_shapes.Problem]:
     hurt = sorted(states, key=lambda one: (list(_SEVERITY).index(one[0]), one[1]))
-    problems: list[shapes.Problem] = [
+    problems: list[cluster_shapes.Problem] = [
         {
             "severity": _SEVERITY[word],
             "component": f"volume/{name}",
@@ -143,8 +145,8 @@ def _for_volume(word: health.Health, reason: str) -> str:
     return "wait a few seconds"
 
 
-def _pools(tx: unit_of_work.Tx) -> list[shapes.Problem]:
-    problems: list[shapes.Problem] = []
+def _pools(tx: unit_of_work.Tx) -> list[cluster_shapes.Problem]:
+    problems: list[cluster_shapes.Problem] = []
     for pool in pools.all_in(tx):
         if not pool["capacity_bytes"]:
             continue

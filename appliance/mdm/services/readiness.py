@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from appliance.common import errors, units
 from appliance.domain import health
-from appliance.mdm import shapes
+from appliance.mdm import cluster_shapes
 from appliance.mdm.db import models
 from appliance.mdm.services import context
 
@@ -17,7 +17,7 @@ from appliance.mdm.services import context
 _LOW_DISK_BYTES = 64 * units.MIB
 
 
-def check(ctx: context.Context) -> shapes.Health:
+def check(ctx: context.Context) -> cluster_shapes.Health:
     """Ready means that the database answers. Blocks for one small query."""
     try:
         with ctx.uow.read() as tx:
@@ -33,5 +33,5 @@ def check(ctx: context.Context) -> shapes.Health:
     return _answer(True, health.Health.HEALTHY, [])
 
 
-def _answer(ready: bool, word: health.Health, reasons: list[str]) -> shapes.Health:
+def _answer(ready: bool, word: health.Health, reasons: list[str]) -> cluster_shapes.Health:
     return {"live": True, "ready": ready, "status": word.value, "reasons": reasons}

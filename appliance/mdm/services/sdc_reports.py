@@ -3,6 +3,8 @@
 import secrets
 from dataclasses import replace
 
+from sqlalchemy import select
+
 from appliance.mdm.db import models, unit_of_work
 from appliance.mdm.services import clients, devices, orders, upkeep
 from appliance.mdm.services.turns import Turns
@@ -43,11 +45,22 @@ class SdcReports:
     ) -> None:
         """Bring the reports into the database; ``touched`` gets the ids of volumes, each before
         memory is told anything of it."""
+        mappings = {
+            mapping.id: mapping
+            for mapping in tx.session.scalars(
+                select(models.Mapping).where(
+                    models.Mapping.sdc_id == sdc_id,
+                    models.Mapping.id.in_([report.mapping_id for report in news]),
+                )
+            )
+        }
+        ids = {mapping.volume_id for mapping in mappings.values()}
+        volumes = {volume.id: volume for volume in orders.load_volumes(tx, ids)}
         for report in news:
-            mapping = tx.session.get(models.Mapping, report.mapping_id)
-            if mapping is None or mapping.sdc_id != sdc_id:
+            mapping = mappings.get(report.mapping_id)
+            if mapping is None:
                 continue
-            volume = orders.load_volumes(tx, [mapping.volume_id])[0]
+            volume = volumes[mapping.volume_id]
             touched.append(volume.id)
             self._apply_mapping(tx, volume, mapping, report)
 

@@ -4,12 +4,12 @@ from collections import defaultdict
 
 from sqlalchemy import select
 
-from appliance.mdm import shapes
+from appliance.mdm import cluster_shapes, shapes
 from appliance.mdm.db import models
 from appliance.mdm.services import context, peers, pools, sdcs, sds
 
 
-def tree(ctx: context.Context) -> shapes.Topology:
+def tree(ctx: context.Context) -> cluster_shapes.Topology:
     """Domains, their fault sets and pools, SDSs and devices; and the clients."""
     with ctx.uow.read() as tx:
         servers: dict[str, list[shapes.Sds]] = defaultdict(list)
@@ -18,7 +18,7 @@ def tree(ctx: context.Context) -> shapes.Topology:
         of_domain: dict[str, list[shapes.Pool]] = defaultdict(list)
         for pool in pools.all_in(tx):
             of_domain[pool["domain_id"]].append(pool)
-        domains: list[shapes.TopologyDomain] = [
+        domains: list[cluster_shapes.TopologyDomain] = [
             {
                 "id": row.id,
                 "name": row.name,
@@ -33,7 +33,7 @@ def tree(ctx: context.Context) -> shapes.Topology:
 
 def components(
     ctx: context.Context, asked: peers.Peers, host: str, port: int
-) -> list[shapes.Component]:
+) -> list[cluster_shapes.Component]:
     """Every process of the cluster; this MDM answers at ``host``:``port``."""
     with ctx.uow.read() as tx:
         cluster_id = tx.session.get_one(models.Cluster, 1).id
@@ -45,8 +45,8 @@ def components(
         return found
 
 
-def _fault_sets(servers: list[shapes.Sds]) -> list[shapes.TopologyFaultSet]:
-    by_set: dict[tuple[str, str | None], shapes.TopologyFaultSet] = {}
+def _fault_sets(servers: list[shapes.Sds]) -> list[cluster_shapes.TopologyFaultSet]:
+    by_set: dict[tuple[str, str | None], cluster_shapes.TopologyFaultSet] = {}
     for one in servers:
         key = (one["fault_set"] or "", one["fault_set_id"])
         if key not in by_set:
@@ -69,7 +69,9 @@ def _fault_sets(servers: list[shapes.Sds]) -> list[shapes.TopologyFaultSet]:
     return [by_set[key] for key in sorted(by_set, key=lambda key: key[0])]
 
 
-def _of_agent(role: str, one: shapes.Sds | shapes.Sdc, asked: peers.Peers) -> shapes.Component:
+def _of_agent(
+    role: str, one: shapes.Sds | shapes.Sdc, asked: peers.Peers
+) -> cluster_shapes.Component:
     return _component(
         role, one["id"], one["name"], one["hosts"], one["control_port"], one["health"],
         one["reason"], asked.get(one["id"]),
@@ -85,7 +87,7 @@ def _component(
     state: str,
     reason: str,
     peer: peers.Peer | None,
-) -> shapes.Component:
+) -> cluster_shapes.Component:
     calls = peer.breaker.figures() if peer is not None else None
     reports = peer.check.report() if peer is not None and peer.check is not None else []
     return {

@@ -5,7 +5,7 @@ from typing import Any
 import pydantic
 import pytest
 
-from appliance.mdm import shapes
+from appliance.mdm import cluster_shapes, shapes
 from tests.fakes import mdm_objects
 
 _SHAPES: dict[str, Any] = {
@@ -43,4 +43,4 @@ def test_a_recovery_has_the_shape_of_the_real_mdm() -> None:
 
 
 def test_the_status_has_the_shape_of_the_real_mdm() -> None:
-    pydantic.TypeAdapter(shapes.Status).validate_python(mdm_objects.STATUS, strict=True)
+    pydantic.TypeAdapter(cluster_shapes.Status).validate_python(mdm_objects.STATUS, strict=True)
