@@ -23,17 +23,25 @@ class Prober(threading.Thread):
         self.longest_write_s = 0.0
         self.longest_read_s = 0.0
         self.done = 0
+        #: when the newest round that is done began, on the monotonic clock
+        self.began = 0.0
         self.error: BaseException | None = None
         self._kinds = kinds
         self._columns = columns
         self._pause_s = pause_s
         self._handle = workload.connect(path)
-        self._stop_asked = threading.Event()
+        self._stopping = False
+        self._next = threading.Event()
 
     def run(self) -> None:
         try:
-            while not self._stop_asked.wait(self._pause_s):
+            while not self._stopping:
+                began = time.monotonic()
                 self._round()
+                self.done += 1
+                self.began = began
+                self._next.wait(self._pause_s)
+                self._next.clear()
             self._handle.shutdown()
         except nbd.Error as exc:
             self.error = exc
@@ -48,10 +56,17 @@ class Prober(threading.Thread):
                 began = time.monotonic()
                 self._handle.pread(_BLOCK, column * MIB + _BLOCK)
                 self.longest_read_s = max(self.longest_read_s, time.monotonic() - began)
-        self.done += 1
+
+    def go(self) -> None:
+        """Begin the next round now."""
+        self._next.set()
+
+    def ask_to_stop(self) -> None:
+        self._stopping = True
+        self._next.set()
 
     def stop(self) -> None:
-        self._stop_asked.set()
+        self.ask_to_stop()
         self.join(120)
         if self.is_alive():
             raise driver.Finding("I/O did not go on")
@@ -78,7 +93,7 @@ def probed(on: cluster.NetCluster, volumes: int = 1, sdc: str = "sdc1") -> Itera
             prober.stop()
     finally:
         for prober in probers:
-            prober._stop_asked.set()
+            prober.ask_to_stop()
     for name in names:
         on.wait_healthy(name, 300)
         on.unmap(name, sdc)
@@ -98,6 +113,19 @@ def on_all(probers: list[Prober], rounds: int, limit_s: float = 300.0) -> float:
     wanted = [prober.done + rounds for prober in probers]
     cluster.wait(
         lambda: all(p.done >= w or p.error for p, w in zip(probers, wanted, strict=True)),
+        bool,
+        "I/O on every volume to go on",
+        limit_s,
+    )
+    return time.monotonic() - began
+
+
+def all_since(probers: list[Prober], began: float, limit_s: float = 300.0) -> float:
+    """Wait until each prober has done a round, of every column, begun at ``began`` or later."""
+    for prober in probers:
+        prober.go()
+    cluster.wait(
+        lambda: all(prober.began >= began or prober.error for prober in probers),
         bool,
         "I/O on every volume to go on",
         limit_s,
