@@ -1,8 +1,7 @@
 """Default alerts that need no servers of their own, over a real MDM: raised once, cleared once.
 
-What needs real ones is in ``test_real_faults``. Agents are in memory here, so that a clock can be
-wrong without harm to the host; what they report goes the whole way: heartbeat, MDM, MGMT, rule,
-database.
+What needs real ones is in ``test_real_faults``. Agents are in memory here; what they report goes
+the whole way: heartbeat, MDM, MGMT, rule, database.
 """
 
 import contextlib
@@ -11,6 +10,7 @@ import json
 import os
 import re
 import socket
+import sqlite3
 
 import pytest
 from cryptography import x509
@@ -20,11 +20,11 @@ from cryptography.x509.oid import NameOID
 
 from appliance.mgmt.alerts import rules, store
 from appliance.mgmt.delivery import queue
-from appliance.protocol import codec, messages
 from tests.fakes import alert_receivers, running_mdm, running_mgmt, small_disk
 
 GIB = 1024**3
 MIB = 1024**2
+LARGE_BYTES = 5 * MIB
 
 
 def certificate(path, days):
@@ -53,6 +53,7 @@ class Site:
         self._cleanup.enter_context(small_disk.tmpfs(folder / "mdm", 64 * MIB))
         self.mdm = running_mdm.RunningMdm(folder / "mdm")
         self.mdm.build()
+        self.database = folder / "mdm" / "mdm.db"
         self.certificate = folder / "cert.pem"
         certificate(self.certificate, 365)
         self.mgmt = running_mgmt.RunningMgmt(
@@ -61,7 +62,7 @@ class Site:
         )  # fmt: skip
         for rule in rules.listed(self.mgmt.context.db):
             self.rule(rule["id"], hold_s=0, clear_hold_s=0)
-        self.rule("mdm_backup_old", threshold=1e-9, clear_threshold=1e-9, enabled=False)
+        self.rule("mdm_database_large", threshold=LARGE_BYTES, clear_threshold=LARGE_BYTES)
 
     def rule(self, ident, **change):
         rules.update(self.mgmt.context.db, self.mgmt.boss, ident, change)
@@ -74,15 +75,6 @@ class Site:
     def alerts(self, rule):
         items = store.page(self.mgmt.context.db, "all", limit=500)["items"]
         return [one for one in items if one["rule_id"] == rule]
-
-    def clock_says(self, ahead_s):
-        sds = self.mdm.sds["sds2"]
-        now = self.mdm.mdm.context.clock.wall()
-        beat = messages.SdsHeartbeat(
-            sds._session, "boot", sds._revision, False, tuple(sds.devices.values()), (), "0.1.0",
-            clock=now + ahead_s,
-        )  # fmt: skip
-        sds._client.post(f"/api/v1/agents/sds/{sds.identity.id}/heartbeat", codec.to_json(beat))
 
     def silence(self, name, silent):
         """As if the agent had ended, or were back."""
@@ -100,13 +92,19 @@ def site(tmp_path_factory):
     made.close()
 
 
-def _backup(site):
-    site.rule("mdm_backup_old", enabled=True)
+def _database_grows(site):
+    """Past the rule's threshold, which is small here."""
+    with contextlib.closing(sqlite3.connect(site.database, timeout=30)) as connection:
+        connection.execute("CREATE TABLE ballast AS SELECT zeroblob(?)", (2 * LARGE_BYTES,))
+        connection.commit()
 
 
-def _made_backup(site):
-    site.mdm.api.post("/api/v1/backups", {})
-    site.rule("mdm_backup_old", threshold=48.0, clear_threshold=48.0)
+def _database_shrinks(site):
+    with contextlib.closing(sqlite3.connect(site.database, timeout=30)) as connection:
+        connection.execute("DROP TABLE ballast")
+        connection.commit()
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _disk_fills(site):
@@ -117,12 +115,7 @@ def _disk_fills(site):
 
 
 CASES = {
-    "mdm_backup_old": (_backup, _made_backup, "has had no backup for"),
-    "mdm_database_large": (
-        lambda s: s.rule("mdm_database_large", threshold=1.0, clear_threshold=1.0),
-        lambda s: s.rule("mdm_database_large", threshold=9e9, clear_threshold=9e9),
-        "The MDM's database is",
-    ),
+    "mdm_database_large": (_database_grows, _database_shrinks, "The MDM's database is"),
     "mdm_disk_filling": (
         _disk_fills, lambda s: (s.folder / "mdm" / "foreign").unlink(),
         "The disk of the MDM's database is 93 % full",
@@ -130,10 +123,6 @@ CASES = {
     "certificate_expiring": (
         lambda s: certificate(s.certificate, 5), lambda s: certificate(s.certificate, 365),
         "ends in 5 days",
-    ),
-    "clock_skew": (
-        lambda s: s.clock_says(30), lambda s: s.clock_says(0.01),
-        "The clock of sds2 is 30.0 s ahead of the MDM's",
     ),
 }  # fmt: skip
 

@@ -1,7 +1,7 @@
 """Default alerts, each made true by what it is for, in a real cluster: raised once, cleared once.
 
-The rules' times are zero here; what times do is shown by the engine's own tests. What cannot be
-done to a host without harm to others (its clock, its disk's age) is in ``test_default_alerts``.
+The rules' times are zero here; what times do is shown by the engine's own tests. A wrong clock is
+that of one process (``tests.chaos.role``): the machine's is everybody's.
 """
 
 import contextlib
@@ -9,7 +9,9 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import nbd
@@ -18,6 +20,7 @@ import pytest
 from appliance.common import errors
 from appliance.mgmt.alerts import catalog
 from appliance.rest import client
+from tests.chaos import role
 from tests.fakes import running_mgmt, small_disk
 from tests.integration import local_cluster
 from tests.integration.mgmt import test_default_alerts
@@ -40,6 +43,7 @@ class Site:
         self.handle.connect_uri(cluster.cli("volume", "show", "music")["mappings"][0]["uri"])
         self.write()
         self.stopped = []
+        self.odd = None
 
     def rule(self, ident, **change):
         self.api.patch(f"/api/v1/rules/{ident}", change)
@@ -208,6 +212,33 @@ def somebody_looks(site):
     site.cluster.cli("volume", "delete", "old")
 
 
+def server_lives_ahead(site):
+    """sds2 is another process from now on, whose clock is wrong by 30 seconds."""
+    cluster = site.cluster
+    was = cluster.state.processes["sds2"].pid
+    words = Path(f"/proc/{was}/cmdline").read_bytes().decode().split("\0")[2:-1]
+    step = cluster.directory / "step"
+    step.write_bytes(role.STEP.pack(30))
+    cluster.kill_sds(2)
+    site.odd = subprocess.Popen(
+        [sys.executable, "-m", "tests.chaos.role", str(step), *words],
+        cwd=Path(role.__file__).parents[2], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def clock_is_set(site):
+    site.odd.kill()
+    site.odd.wait()
+    site.cluster.up()
+    site.cluster.wait_healthy("music")
+
+
+def backup_grows_old(site):
+    made = site.cluster.client().post("/api/v1/backups", {})
+    long_ago = time.time() - 49 * 3600
+    os.utime(made["path"], (long_ago, long_ago))
+
+
 #: What is done one after the other, with the alerts that are raised by each; and what ends it all.
 FAULTS = {
     "a server dies and is rebuilt": (
@@ -241,6 +272,14 @@ FAULTS = {
     ),
     "a disk hangs": ([(device_hangs, {"device_slow": "to become durable"})], device_answers),
     "a byte rots": ([(a_byte_rots, {"scrub_mismatch": "Copies of old differ"})], somebody_looks),
+    "a server's clock is wrong": (
+        [(server_lives_ahead, {"clock_skew": "The clock of sds2 is 30."})],
+        clock_is_set,
+    ),
+    "a backup grows old": (
+        [(backup_grows_old, {"mdm_backup_old": "database is 49 h old"})],
+        lambda site: site.cluster.client().post("/api/v1/backups", {}),
+    ),
     "a disk vanishes": ([(device_vanishes, {"device_failed": "is missing"})], device_returns),
 }  # fmt: skip
 
