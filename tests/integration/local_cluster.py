@@ -122,6 +122,11 @@ class LocalCluster:
         """SIGKILL the process ``name`` (mdm, sds2, sdc1) and wait until it is gone."""
         processes.kill(self.state.processes[name])
 
+    def command(self, name: str) -> list[str]:
+        """The module and the arguments of the process ``name``, to start another like it."""
+        pid = self.state.processes[name].pid
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[2:-1]
+
     def kill_sds(self, number: int) -> None:
         self.kill(f"sds{number}")
 

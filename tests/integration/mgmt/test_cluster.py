@@ -3,6 +3,8 @@ comes back, breakers and healing, each seen where people and tools look."""
 
 import json
 import re
+import subprocess
+import sys
 import urllib.parse
 
 import nbd
@@ -79,7 +81,20 @@ def mapped(cluster, name):
     )
 
 
-def test_the_25_checks(cluster, browser):
+def another_client(cluster, request):
+    """The process of sdc2, which is up. It does not outlive the test."""
+    words = [word.replace("sdc1", "sdc2") for word in cluster.command("sdc1")]
+    made = subprocess.Popen([sys.executable, "-m", *words], stderr=subprocess.DEVNULL)
+    request.addfinalizer(made.kill)
+    local_cluster.wait(lambda: clients_up(cluster), lambda count: count == 2, "a second client")
+    return made
+
+
+def clients_up(cluster):
+    return sum(one["health"] == "healthy" for one in cluster.cli("sdc", "list"))
+
+
+def test_the_25_checks(cluster, browser, request):
     check = Checks()
     api, data = cluster.client(), bytes(range(256)) * 4096
     check("the MDM answers", mdm(cluster, "/health")["ready"])
@@ -95,12 +110,8 @@ def test_the_25_checks(cluster, browser):
     check("a domain", [d["name"] for d in cluster.cli("domain", "list")] == ["default"])
     check("two SDSs", len(cluster.cli("sds", "list")) == 2)
     check("a pool", [p["name"] for p in cluster.cli("pool", "list")] == ["default"])
-    token = (cluster.directory / "mdm" / "join.token").read_text().strip()
-    words = {"name": "sdc2", "hosts": ["127.0.0.1"], "control_port": 1}
-    joining = client.Client([cluster.url], token)
-    second = joining.post("/api/v1/agents/sdc", words)
-    joining.close()
-    check("two SDCs", len(cluster.cli("sdc", "list")) == 2)
+    second = another_client(cluster, request)
+    check("two SDCs", clients_up(cluster) == 2)
     # volume life
     thin = api.post("/api/v1/volumes", {"name": "thin", "size_bytes": 32 * MIB})
     check("a thin volume", thin["thin"])
@@ -153,8 +164,10 @@ def test_the_25_checks(cluster, browser):
         lambda: cluster.cli("volume", "list"), lambda items: items == [], "no volume to be left"
     )
     check("clean-up of volumes", left == [])
+    second.terminate()
+    ended = second.wait(30) == 0
     cluster.cli("sdc", "remove", "sdc2", "--yes")
-    check("clean-up of clients", len(cluster.cli("sdc", "list")) == 1 and second["id"])
+    check("clean-up of clients", ended and len(cluster.cli("sdc", "list")) == 1)
     assert check.failed == []
     assert len(check.passed) == 25
 
