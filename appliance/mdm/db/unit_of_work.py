@@ -37,6 +37,8 @@ class Tx:
         self.events: list[dict[str, Any]] = []
         self.callbacks: list[Callable[[], None]] = []
         self.pokes: set[Poke] = set()
+        #: of the orders that this changes, once it changes any
+        self.revision: int | None = None
 
     def event(self, kind: str, subject_kind: str, ident: str, name: str, **detail: Any) -> None:
         """Record a change; it is kept exactly if the change is."""

@@ -5,7 +5,7 @@ poke is a hint; an agent that missed it asks within its poll interval.
 """
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import sqlalchemy
 from sqlalchemy import orm, select
@@ -28,30 +28,38 @@ _WHOLE = (
     orm.joinedload(models.Volume.scrub),
 )
 
+_CLUSTER = cast(sqlalchemy.Table, models.Cluster.__table__)
+_LEGS = cast(sqlalchemy.Table, models.VolumeLeg.__table__)
+_DEVICES = cast(sqlalchemy.Table, models.Device.__table__)
+_OF: sqlalchemy.BindParameter[str] = sqlalchemy.bindparam("of")
+
+_NEXT_REVISION = sqlalchemy.update(_CLUSTER).values(revision=_CLUSTER.c.revision + 1)
+_REVISION = select(_CLUSTER.c.revision)
+_LEGS_TOUCHED = sqlalchemy.update(_LEGS).where(_LEGS.c.volume_id == _OF)
+_HOLDERS = (
+    select(_DEVICES.c.sds_id)
+    .join(_LEGS, _LEGS.c.device_id == _DEVICES.c.id)
+    .where(_LEGS.c.volume_id == _OF)
+    .distinct()
+)
+
 
 def touch(tx: unit_of_work.Tx, volume_id: str, hurry: bool = True) -> None:
     """The orders of all legs of the volume changed: their SDSs fetch them at once, or, without
     ``hurry``, when they ask the next time, many changes together."""
     tx.session.flush()
-    tx.session.execute(
-        sqlalchemy.update(models.Cluster).values(revision=models.Cluster.revision + 1)
+    # Below the ORM: hundreds of volumes turn at once when a server goes.
+    connection = tx.session.connection()
+    if tx.revision is None:  # one for all that is committed together
+        connection.execute(_NEXT_REVISION)
+        tx.revision = int(connection.execute(_REVISION).scalar_one())
+    connection.execute(
+        _LEGS_TOUCHED,
+        {"of": volume_id, "revision": tx.revision, "request_id": log.request_id()},
     )
-    revision = select(models.Cluster.revision).scalar_subquery()
-    tx.session.execute(
-        sqlalchemy.update(models.VolumeLeg)
-        .where(models.VolumeLeg.volume_id == volume_id)
-        .values(revision=revision, request_id=log.request_id())
-        .execution_options(synchronize_session=False)
-    )
-    if not hurry:
-        return
-    holders = (
-        select(models.Device.sds_id)
-        .join(models.VolumeLeg, models.VolumeLeg.device_id == models.Device.id)
-        .where(models.VolumeLeg.volume_id == volume_id)
-    )
-    for sds_id in tx.session.scalars(holders.distinct()):
-        tx.poke("sds", sds_id)
+    if hurry:
+        for sds_id in connection.execute(_HOLDERS, {"of": volume_id}).scalars():
+            tx.poke("sds", sds_id)
 
 
 def poke_clients(tx: unit_of_work.Tx, volume: models.Volume) -> None:

@@ -7,6 +7,7 @@ came about, so that running it once too often does no harm and once too late onl
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import cast
 
 from sqlalchemy import delete, select
 
@@ -40,6 +41,10 @@ class Blame:
     suspects: frozenset[str]
     out: frozenset[str]
     full: frozenset[str]
+
+
+#: A device: its id, its SDS, its state, its capacity and free bytes, the state of its SDS.
+Facts = tuple[str, str, str, int, int, str]
 
 
 class Upkeep:
@@ -88,8 +93,11 @@ class Upkeep:
     def consider_all(self, tx: unit_of_work.Tx, volume_ids: Iterable[str]) -> None:
         """``consider`` each of these volumes that still exists."""
         tx.session.flush()
-        for volume in orders.load_volumes(tx, set(volume_ids)):
-            self.consider(tx, volume)
+        volumes = orders.load_volumes(tx, set(volume_ids))
+        devices = _devices_of(tx, volumes)
+        for volume in volumes:
+            with log.request(self._cause(volume)):
+                self._consider(tx, volume, devices)
         if self._pace_due:
             self._pace_due = False
             tx.session.flush()
@@ -98,7 +106,7 @@ class Upkeep:
     def consider(self, tx: unit_of_work.Tx, volume: models.Volume) -> None:
         """Do the next thing the volume needs, if any."""
         with log.request(self._cause(volume)):
-            self._consider(tx, volume)
+            self._consider(tx, volume, _devices_of(tx, [volume]))
 
     def _cause(self, volume: models.Volume) -> str:
         """The request whose work goes on here: it stands in what is logged and ordered."""
@@ -112,7 +120,9 @@ class Upkeep:
         grown = [leg.request_id for leg in volume.legs if 0 < leg.size < volume.size]
         return grown[0] if grown else log.request_id()
 
-    def _consider(self, tx: unit_of_work.Tx, volume: models.Volume) -> None:
+    def _consider(
+        self, tx: unit_of_work.Tx, volume: models.Volume, devices: dict[str, Facts]
+    ) -> None:
         self._clients.let_go(tx, volume)
         self._clients.look_after(tx, volume)
         if volume.state == "deleting":
@@ -120,7 +130,7 @@ class Upkeep:
             return
         if proof.outdated(volume) or (volume.unproved and not self._prove(tx, volume)):
             return
-        look = self._look(tx, volume)
+        look = self._look(volume, devices)
         if self._turns.get(volume.id) is not None:
             self._go_on(tx, volume, look)
         elif volume.turn_open:
@@ -216,19 +226,8 @@ class Upkeep:
         }  # by clients, for another column
         return {d for d in rested if d in used or self._clients.all_reach(volume, d)}
 
-    def _look(self, tx: unit_of_work.Tx, volume: models.Volume) -> needs.Look:
-        rows = tx.session.execute(
-            select(
-                models.Device.id,
-                models.Device.sds_id,
-                models.Device.state,
-                models.Device.capacity_bytes,
-                models.Device.free_bytes,
-                models.Sds.state,
-            )
-            .join(models.Sds, models.Sds.id == models.Device.sds_id)
-            .where(models.Device.id.in_([leg.device_id for leg in volume.legs]))
-        ).all()
+    def _look(self, volume: models.Volume, devices: dict[str, Facts]) -> needs.Look:
+        rows = [devices[leg.device_id] for leg in volume.legs]
         emptied = orders.emptied(volume)
         reach = {
             device_id: self._reach_of(sds_id)
@@ -313,3 +312,22 @@ def resyncing(volume: models.Volume, device_id: str | None = None) -> bool:
         and device_id in (None, row.device_id)
         for row in volume.replicas
     )
+
+
+def _devices_of(tx: unit_of_work.Tx, volumes: Iterable[models.Volume]) -> dict[str, Facts]:
+    """Those that hold anything of ``volumes``, by id."""
+    ids = {leg.device_id for volume in volumes for leg in volume.legs}
+    rows = tx.session.execute(
+        select(
+            models.Device.id,
+            models.Device.sds_id,
+            models.Device.state,
+            models.Device.capacity_bytes,
+            models.Device.free_bytes,
+            models.Sds.state,
+        )
+        .join(models.Sds, models.Sds.id == models.Device.sds_id)
+        .where(models.Device.id.in_(ids))
+    )
+    # A row is a tuple, but SQLAlchemy's type of it cannot say of what.
+    return {row[0]: cast(Facts, row) for row in rows}
