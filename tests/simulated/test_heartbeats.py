@@ -1,6 +1,8 @@
 """Reports: what is kept of them, what is refused, and what happens when nothing can be kept."""
 
 import sqlite3
+import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -286,3 +288,28 @@ def test_an_agent_that_waits_for_its_answer_is_not_taken_for_dead(cluster, monke
     assert reach.agent(cluster.ctx, agent.id)[0] is health.Reach.UP
     cluster.clock.advance(30)
     assert reach.agent(cluster.ctx, agent.id)[0] is health.Reach.DOWN
+
+
+def test_an_agents_news_goes_before_people_who_wait_for_the_database(cluster):
+    agent = next(one for one in cluster.sds if not one.has_news())
+    cluster.create("known")
+    cluster.exchange(agent)
+    assert agent.has_news(), "what it was ordered is done"
+    turnstile = cluster.ctx.uow._turnstile
+    people = threading.Thread(target=cluster.create, args=("new",))
+    beat = threading.Thread(target=cluster.exchange, args=(agent,))
+    with cluster.ctx.uow.write("somebody"):
+        people.start()
+        wait(lambda: len(turnstile._others) == 1)
+        beat.start()
+        wait(lambda: len(turnstile._urgent) == 1)
+    people.join(30)
+    beat.join(30)
+    assert not agent.has_news()
+
+
+def wait(condition):
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)

@@ -56,6 +56,17 @@ def test_each_look_is_counted(made):
     assert made.overall() is health.Health.HEALTHY
 
 
+def test_a_part_that_stays_as_it_is_is_logged_once_whatever_the_words(made, part, caplog):
+    caplog.set_level("INFO")
+    for second in range(5):
+        part.finding = (health.Health.DEGRADED, f"no answer for {second} s")
+        made.run_once()
+    assert [r.getMessage() for r in caplog.records] == [
+        "part part=it state=degraded why=no answer for 0 s"
+    ]
+    assert only(made)["reason"] == "no answer for 4 s"
+
+
 def test_a_check_that_raises_says_unknown_and_is_no_reason_to_heal(made, part):
     part.finding = RuntimeError("cannot look")
     made.run_once()
