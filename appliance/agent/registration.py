@@ -4,8 +4,6 @@ Called by ``talk`` at every start, so that the MDM learns new addresses and port
 """
 
 import dataclasses
-import functools
-import importlib.metadata
 import logging
 import socket
 import urllib.parse
@@ -14,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from appliance.agent import identity
-from appliance.common import errors
+from appliance.common import errors, release
 from appliance.protocol import codec, messages
 from appliance.rest import client
 
@@ -51,7 +49,7 @@ def words(
         control_port=control_port,
         domain=domain,
         fault_set=fault_set,
-        version=version(),
+        version=release.VERSION,
     )
 
 
@@ -80,12 +78,6 @@ def register(
     if new != kept:
         store.save_identity(new)
     logger.info("registered %s=%s name=%s hosts=%s", role, got.id, said.name, ",".join(said.hosts))
-
-
-@functools.cache
-def version() -> str:
-    """Of this release. Read once: every heartbeat tells it."""
-    return importlib.metadata.version("basalt")
 
 
 def _check_same(

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from appliance.common import errors
+from appliance.common import errors, release
 from appliance.mdm import bodies, cluster_shapes, shapes
 from appliance.mdm.resources import (
     agents,
@@ -74,7 +74,7 @@ def table(
         *_cluster(whole),
         *_agents(agents.Agents(ctx, heartbeats)),
     ]  # fmt: skip
-    whole.document = openapi.document("Basalt MDM", whole.version(), routes)
+    whole.document = openapi.document("Basalt MDM", release.VERSION, routes)
     return routes
 
 

@@ -3,6 +3,7 @@
 import time
 
 from appliance.agent import identity, registration, talk
+from appliance.common import release
 from appliance.protocol import messages
 from appliance.sdc import config, mappings
 
@@ -28,7 +29,7 @@ class Agent(talk.Talk):
             boot_id=self._boot_id,
             full=True,
             mappings=self._mappings.reports(),
-            version=registration.version(),
+            version=release.VERSION,
             sequence=next(self._sequence),
             clock=time.time(),
         )

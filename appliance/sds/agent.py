@@ -4,7 +4,7 @@ concerns."""
 import logging
 
 from appliance.agent import identity, registration, talk
-from appliance.common import clock, errors
+from appliance.common import clock, errors, release
 from appliance.protocol import messages
 from appliance.sds import config, devices, legs, registry
 
@@ -72,7 +72,7 @@ class Agent(talk.Talk):
             full=full,
             devices=self._devices.reports(),
             legs=tuple(news.values()),
-            version=registration.version(),
+            version=release.VERSION,
             sequence=next(self._sequence),
             clock=self._time.wall(),
         )

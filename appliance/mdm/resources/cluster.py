@@ -5,6 +5,7 @@ from typing import Any
 
 import falcon
 
+from appliance.common import release
 from appliance.mdm import bodies
 from appliance.mdm.resources import reply
 from appliance.mdm.services import (
@@ -41,13 +42,10 @@ class Cluster:
         self._address = address
         self.document: dict[str, Any] = {}  # set once all routes are known
 
-    def version(self) -> str:
-        return cluster.version()
-
     def on_root(self, _req: falcon.Request, resp: falcon.Response) -> None:
         resp.media = {
             "role": "mdm",
-            "version": cluster.version(),
+            "version": release.VERSION,
             "cluster_id": cluster.get(self._ctx)["id"],
             "links": cluster.links(),
         }

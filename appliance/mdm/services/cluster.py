@@ -1,12 +1,11 @@
 """The cluster itself: its identity, the MDM's term, and how much of everything there is."""
 
-import functools
-import importlib.metadata
 import secrets
 from typing import Any
 
 from sqlalchemy import func, select
 
+from appliance.common import release
 from appliance.mdm import cluster_shapes
 from appliance.mdm.db import models, unit_of_work
 from appliance.mdm.services import context, domains
@@ -52,7 +51,7 @@ def get(ctx: context.Context) -> cluster_shapes.Cluster:
             "name": NAME,
             "term": row.term,
             "revision": row.revision,
-            "version": version(),
+            "version": release.VERSION,
             "created_at": row.created_at,
             "counts": counts(tx),
         }
@@ -66,12 +65,6 @@ def counts(tx: unit_of_work.Tx) -> dict[str, int]:
     ]
     row = tx.session.execute(select(*parts)).one()
     return {name: int(getattr(row, name)) for name in _COUNTED}
-
-
-@functools.cache
-def version() -> str:
-    """This release's."""
-    return importlib.metadata.version("basalt")
 
 
 def links() -> dict[str, str]:

@@ -1,12 +1,11 @@
 """``basalt status``: how the cluster is in one sentence, and each problem with what to do."""
 
-from appliance.common import units
+from appliance.common import release, units
 from appliance.domain import health
 from appliance.mdm import bodies, cluster_shapes
 from appliance.mdm.db import unit_of_work
 from appliance.mdm.services import (
     capacity,
-    cluster,
     context,
     figures,
     jobs,
@@ -42,7 +41,7 @@ def status(ctx: context.Context) -> cluster_shapes.Status:
         "summary": _sentence(word, found, problems),
         "reasons": [problem["message"] for problem in problems],
         "cluster": found.cluster_id,
-        "version": cluster.version(),
+        "version": release.VERSION,
         "roles": found.roles,
         "devices": found.devices,
         "devices_reason": ", ".join(
