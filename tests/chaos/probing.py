@@ -120,7 +120,7 @@ def on_all(probers: list[Prober], rounds: int, limit_s: float = 300.0) -> float:
     return time.monotonic() - began
 
 
-def all_since(probers: list[Prober], began: float, limit_s: float = 300.0) -> float:
+def all_since(probers: list[Prober], began: float, limit_s: float = 300.0) -> None:
     """Wait until each prober has done a round, of every column, begun at ``began`` or later."""
     for prober in probers:
         prober.go()
@@ -130,7 +130,6 @@ def all_since(probers: list[Prober], began: float, limit_s: float = 300.0) -> fl
         "I/O on every volume to go on",
         limit_s,
     )
-    return time.monotonic() - began
 
 
 def stalls(probers: list[Prober]) -> str:
