@@ -27,12 +27,11 @@ MIB = 1 << 20
 _SIZE = 32 * MIB
 _STAYS = "stays"
 
-#: What may be there at the end that was not after the first tenth: pools of threads, pages and
-#: connections that fill up once (a plugin has as many to each server as it ever needed at a time in
-#: its generation), an allocator's own.
+#: What may be there at the end that was not after the first tenth: pools of threads and pages that
+#: fill up once, an allocator's own.
 _SLACK = {
     "memory MiB": 24,
-    "descriptors": 16,
+    "descriptors": 8,
     "threads": 6,
     "server processes": 0,
     "plugin processes": 0,

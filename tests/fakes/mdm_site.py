@@ -64,7 +64,7 @@ class Site:
 
     def heard(self, *idents: str) -> None:
         for ident in idents:
-            self.ctx.liveness.seen("sds", ident, self.clock.monotonic())
+            self.ctx.liveness.seen(ident, self.clock.monotonic())
 
     def sdc(self, name: str) -> str:
         words = messages.Registration(name, ("127.0.0.1",), 7073)

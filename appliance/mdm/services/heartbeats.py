@@ -52,7 +52,7 @@ class Heartbeats:
 
     def sds(self, sds_id: str, beat: messages.SdsHeartbeat) -> messages.SdsOrders:
         """Take an SDS's report; its orders since the revision it knows."""
-        with self._ctx.liveness.heard("sds", sds_id, self._ctx.clock):
+        with self._ctx.liveness.heard(sds_id, self._ctx.clock):
             return self._take_sds(sds_id, beat)
 
     def _take_sds(self, sds_id: str, beat: messages.SdsHeartbeat) -> messages.SdsOrders:
@@ -79,7 +79,7 @@ class Heartbeats:
 
     def sdc(self, sdc_id: str, beat: messages.SdcHeartbeat) -> messages.SdcOrders:
         """Take a client's report; the orders for all its mappings."""
-        with self._ctx.liveness.heard("sdc", sdc_id, self._ctx.clock):
+        with self._ctx.liveness.heard(sdc_id, self._ctx.clock):
             return self._take_sdc(sdc_id, beat)
 
     def _take_sdc(self, sdc_id: str, beat: messages.SdcHeartbeat) -> messages.SdcOrders:

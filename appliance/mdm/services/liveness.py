@@ -16,23 +16,23 @@ class Liveness:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._last: dict[str, tuple[str, float]] = {}
+        self._last: dict[str, float] = {}
         self._answered: dict[str, float] = {}
         self._in_hand: collections.Counter[str] = collections.Counter()
         self._refusing: set[str] = set()
         self._expected: dict[str, tuple[str, float]] = {}
 
-    def seen(self, kind: str, ident: str, now: float) -> None:
-        """Agent ``ident`` (``kind`` sds or sdc) was heard at ``now``."""
+    def seen(self, ident: str, now: float) -> None:
+        """Agent ``ident`` was heard at ``now``."""
         with self._lock:
-            self._last[ident] = (kind, now)
+            self._last[ident] = now
             self._refusing.discard(ident)
 
     @contextlib.contextmanager
-    def heard(self, kind: str, ident: str, clock: clocks.Clock) -> Iterator[None]:
+    def heard(self, ident: str, clock: clocks.Clock) -> Iterator[None]:
         """The agent's message is in hand while the block runs, and until its end the agent counts
         as ``seen``: a busy MDM must not take its own slowness for an agent's death."""
-        self.seen(kind, ident, clock.monotonic())
+        self.seen(ident, clock.monotonic())
         with self._lock:
             self._in_hand[ident] += 1
         try:
@@ -60,7 +60,7 @@ class Liveness:
         """For what an agent was expected longer than ``limit_s`` ago and not heard since."""
         with self._lock:
             for what, (ident, since) in list(self._expected.items()):
-                if self._last.get(ident, ("", float("-inf")))[1] > since:
+                if self._last.get(ident, float("-inf")) > since:
                     del self._expected[what]
             return {what for what, (_, since) in self._expected.items() if now - since >= limit_s}
 
@@ -75,5 +75,5 @@ class Liveness:
                 return None
             if self._in_hand[ident]:
                 return 0.0
-            last = max(self._last[ident][1], self._answered.get(ident, float("-inf")))
+            last = max(self._last[ident], self._answered.get(ident, float("-inf")))
         return max(0.0, now - last)

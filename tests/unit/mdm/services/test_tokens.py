@@ -125,7 +125,7 @@ def test_an_sds_changes_its_fault_set_only_while_it_has_no_device(site):
     registration.sds(site.ctx, moved, made.secret)
     shown = sds.get(site.ctx, "one")
     assert (shown["domain"], shown["fault_set"]) == ("east", "rack2")
-    site.ctx.liveness.seen("sds", made.id, site.clock.monotonic())
+    site.ctx.liveness.seen(made.id, site.clock.monotonic())
     registration.sds(site.ctx, words, made.secret)
     site.device(made.id, site.pool())
     with pytest.raises(errors.Conflict, match="has devices"):
