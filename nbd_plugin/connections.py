@@ -79,7 +79,11 @@ class Connection:
             finally:
                 self._sock.close()
 
-    close = release
+    def close(self) -> None:
+        """Only for the one thread that uses the connection, and for good: libnbd closes its
+        descriptor with the last reference to its handle."""
+        self.release()
+        del self.nbd
 
 
 class LegPool:
@@ -158,6 +162,8 @@ class LegPool:
     def put(self, connection: Connection) -> None:
         """Give back a connection on which everything was answered."""
         self._idle.appendleft(connection)
+        if self.closed:
+            self._idle.clear()
 
     def put_lane(self, lane: lanes.Lane) -> None:
         """Give back a lane on which everything was answered."""
@@ -172,12 +178,18 @@ class LegPool:
         connection.close()
 
     def close(self) -> None:
-        """End the leg's generation for this client: nothing more is sent, every waiter wakes."""
+        """End the leg's generation for this client: nothing more is sent, every waiter wakes.
+
+        Nothing is kept here, or descriptors would stay open for as long as anybody remembers the
+        pool: who still uses a connection has the last reference.
+        """
         with self._lock:
             self.closed = True
             connections = list(self._all)
+            self._all.clear()
         for connection in connections:
             connection.release()
+        self._idle.clear()
         self._close_idle_lanes()
 
     def _close_idle_lanes(self) -> None:

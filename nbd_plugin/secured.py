@@ -49,6 +49,7 @@ class SecuredLane(lanes.Lane):
         with self._releasing, contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
         super().close()
+        del self._handle
 
     def _wait(self, cookie: int) -> None:
         while not self._handle.aio_command_completed(cookie):

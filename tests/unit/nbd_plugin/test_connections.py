@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import errno
+import gc
+import os
 import socket
 
 import nbd
@@ -179,6 +181,38 @@ def test_a_connection_that_was_being_made_when_the_pool_closed_is_not_used(serve
     server.go_on()
     with pytest.raises(failures.LegDied, match="its generation is over"):
         taking.result()
+
+
+@pytest.fixture
+def no_collector():
+    """Garbage in cycles stays."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_a_pool_leaves_no_descriptor_however_long_it_is_remembered(server):
+    def more() -> int:
+        return len(os.listdir("/proc/self/fd")) - before
+
+    leg = server.serve()
+    before = len(os.listdir("/proc/self/fd"))
+    pool = connections.LegPool(leg)
+    idle, used, failed = pool.take(), pool.take(), pool.take()
+    lane, used_lane = pool.take_lane(), pool.take_lane()
+    assert more() == 3 * 2 + 2
+    pool.discard(failed)
+    assert more() == 2 * 2 + 2
+    pool.put(idle)
+    pool.put_lane(lane)
+    pool.close()
+    del idle, lane
+    pool.put(used)  # everything was answered just before the end
+    pool.put_lane(used_lane)
+    del used, used_lane
+    assert more() == 0
 
 
 def test_a_refusal_is_told_from_a_death(server):
