@@ -145,8 +145,9 @@ class LegServer:
             self._process = None
 
     def stop(self) -> None:
-        """Freeze the server; its connections stay up."""
+        """Freeze the server; its connections stay up. Returns when every thread has stopped."""
         os.kill(self.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def pause(self) -> None:
         """Answer no request; connections are still taken. Needs filter and argument ``pause``."""

@@ -4,8 +4,8 @@ import contextlib
 import dataclasses
 import errno
 import gc
-import os
 import socket
+from pathlib import Path
 
 import nbd
 import pytest
@@ -194,11 +194,13 @@ def no_collector():
 
 @pytest.mark.usefixtures("no_collector")
 def test_a_pool_leaves_no_descriptor_however_long_it_is_remembered(server):
-    def more() -> int:
-        return len(os.listdir("/proc/self/fd")) - before
-
     leg = server.serve()
-    before = len(os.listdir("/proc/self/fd"))
+    descriptors = Path("/proc/self/fd")
+    before = len(list(descriptors.iterdir()))
+
+    def more() -> int:
+        return len(list(descriptors.iterdir())) - before
+
     pool = connections.LegPool(leg)
     idle, used, failed = pool.take(), pool.take(), pool.take()
     lane, used_lane = pool.take_lane(), pool.take_lane()
