@@ -180,10 +180,30 @@ class _ErrorTask(task.ErrorTask):
         self.write(answer)
 
 
+class _Task(task.WSGITask):
+    """Keeps the connection after an answer that has no body by its status, such as 204: its end is
+    known without a length (RFC 9112, 6.3). waitress would close it."""
+
+    _stays = False
+
+    def build_response_header(self) -> bytes:
+        asked = self.request.headers.get("CONNECTION", "").lower()
+        self._stays = self.version == "1.1" and not self.has_body and asked != "close"
+        try:
+            return bytes(super().build_response_header())
+        finally:
+            self._stays = False
+
+    def set_close_on_finish(self) -> None:
+        if not self._stays:
+            super().set_close_on_finish()
+
+
 class _Channel(channel.HTTPChannel):
     """A connection that, after a refusal, reads on for a moment before it closes."""
 
     parser_class = _Parser
+    task_class = _Task
     error_task_class = _ErrorTask
     lingers = False
     _closes_at = 0.0

@@ -170,14 +170,20 @@ def test_a_host_comes_gets_data_and_goes_again(site: labs.Site) -> None:
     site.write_inventory(larger)
     site.play("add-host.yml", "-e", "add_host=lab5")
     site.basalt("volume", "create", "more", "--size", "1G", "--columns", "4")
-    held = site.ssh("lab5", "ls /srv/basalt/d1/volumes").stdout.split()
-    assert held, "the new host got no data"
+    site.basalt("volume", "map", "more", "--sdc", "lab3")
+    site.ssh("lab3", "dd if=/dev/urandom of=/dev/basalt/more bs=1M count=64 conv=fsync")
+    read = "dd if=/dev/basalt/more bs=1M count=64 iflag=direct | sha256sum"
+    written = site.ssh("lab3", read).stdout
+    held = int(site.ssh("lab5", "du -sm /srv/basalt/d1/volumes").stdout.split()[0])
+    assert held >= 32, "the new host got no data"  # half of what was written; each byte lies twice
     site.play("remove-host.yml", "-e", "remove_host=lab5")
+    assert site.ssh("lab3", read).stdout == written
     site.write_inventory(GROUPS)
     site.wait_healthy()
     print(f"longest stall {running.end():.2f} s")
     _nothing_left(site, "lab5")
     assert "lab5" not in site.basalt("sds", "list") + site.basalt("sdc", "list")
+    site.basalt("volume", "unmap", "more", "--sdc", "lab3", "--yes")
     site.basalt("volume", "delete", "more", "--yes")
     site.hosts.pop("lab5").remove()
 

@@ -95,13 +95,14 @@ class Run:
         replica_store.Replica(folder.parent, folder.name).void_sums(regions)
 
     def _work(self, steps: Iterator[tuple[plan.Step, bool]]) -> None:
+        buffer = memoryview(bytearray(plan.STEP_BYTES))
         try:
             while not self._ended.is_set():
                 with self._steps_mutex:
                     step = next(steps, None)
                 if step is None:
                     return
-                self._do(*step)
+                self._do(*step, buffer)
         except Exception as exc:  # noqa: BLE001 - told by run(), in the main thread
             self._failure = self._failure or exc
             self._ended.set()
@@ -132,30 +133,34 @@ class Run:
     def _zeroes(self, origin: source.Source, start: int, length: int) -> source.Extents:
         return self._tried(lambda: origin.zeroes(start, length))
 
-    def _do(self, step: plan.Step, sparse: bool) -> None:
+    def _do(self, step: plan.Step, sparse: bool, buffer: memoryview) -> None:
         limit_s = _FIRST_LIMIT_S
         while not self._ended.is_set():
             self._pace.take(step.length)
-            attempt = functools.partial(self._done_in_time, step, sparse, limit_s)
+            attempt = functools.partial(self._done_in_time, step, sparse, limit_s, buffer)
             if self._tried(attempt):
                 self._told.copied(step.length)
                 return
             logger.info("step_redone offset=%d limit_s=%g", step.offset, limit_s)
             limit_s = min(2 * limit_s, locks.MAX_LIMIT_S)
 
-    def _done_in_time(self, step: plan.Step, sparse: bool, limit_s: float) -> bool:
+    def _done_in_time(
+        self, step: plan.Step, sparse: bool, limit_s: float, buffer: memoryview
+    ) -> bool:
         with self._locks.hold(step.offset, step.length, limit_s) as held:
-            self._transfer(step, sparse)
+            self._transfer(step, sparse, buffer)
             return not held.expired
 
-    def _transfer(self, step: plan.Step, sparse: bool) -> None:
+    def _transfer(self, step: plan.Step, sparse: bool, buffer: memoryview) -> None:
         origin = self._sources[step.column.column]
         zeroes = origin.zeroes(step.offset, step.length) if sparse else []
         for offset, length in zeroes:
             if not self._target.is_hole(offset, length):
                 self._target.write_zeroes(offset, length)
         for offset, length in target.gaps(step.offset, step.length, zeroes):
-            self._target.write(offset, origin.read(offset, length))
+            data = buffer[:length]
+            origin.read_into(data, offset)
+            self._target.write(offset, data)
 
     def _tried(self, action: Callable[[], T]) -> T:
         """``action``'s result, tried until the peers answer and the device has room."""

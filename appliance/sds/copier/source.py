@@ -36,10 +36,14 @@ class Source:
 
     def read(self, offset: int, length: int) -> bytearray:
         data = bytearray(length)
+        self.read_into(data, offset)
+        return data
+
+    def read_into(self, data: bytearray | memoryview, offset: int) -> None:
+        """Fill ``data``."""
         with self._connection() as handle:
             cookie = handle.aio_pread(data, offset)
             self._wait(handle, lambda: handle.aio_command_completed(cookie))
-        return data
 
     def read_all(self) -> bytearray:
         with self._connection() as handle:
@@ -102,6 +106,7 @@ class Source:
             handle = nbd.NBD()
             handle.set_export_name(self._export)
             handle.add_meta_context(nbd.CONTEXT_BASE_ALLOCATION)
+            handle.set_pread_initialize(False)  # what a failed read left is not looked at
             self._tls.prepare(handle)
             try:
                 connect(handle)

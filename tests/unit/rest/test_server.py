@@ -25,6 +25,19 @@ def test_a_request_is_answered(serving, connect):
     }
 
 
+def test_a_connection_goes_on_after_an_answer_without_a_body(raw):
+    sock = raw()
+    for connection, lasts in (("keep-alive", True), ("close", False)):
+        sock.sendall(head("DELETE /things HTTP/1.1", "Host: x", f"Connection: {connection}"))
+        response = http.client.HTTPResponse(sock)
+        response.begin()
+        assert response.status == 204
+        assert (response.headers["Connection"] is None) == lasts
+        assert response.headers["Content-Length"] is None
+        assert response.headers["Transfer-Encoding"] is None
+    assert sock.recv(1) == b""
+
+
 def test_100_mib_are_refused_before_one_byte_of_them_is_sent(raw):
     sock = raw()
     sock.sendall(
