@@ -29,6 +29,10 @@ _LINE_LIMIT = 1 << 20
 _STATUS_INTERVAL_S = 1.0
 
 
+#: The arguments of ``Volume.lock``: id, generation, offset, length, limit.
+_Step = tuple[str, int, int, int, float]
+
+
 class AgentLink:
     """``changed()`` may be called from any thread; it never blocks."""
 
@@ -106,7 +110,8 @@ class AgentLink:
                     int(message["length"]),
                     float(message["limit_s"]),
                 )
-                self._in_thread("basalt-lock", self._lock, volume, *step)
+                if not self._locked(volume, step, wait=False):
+                    self._in_thread("basalt-lock", self._lock, volume, step)
             case "scrub":
                 asked = (
                     str(message["id"]),
@@ -131,17 +136,21 @@ class AgentLink:
         run = contextvars.copy_context().run  # the log's request id goes with it
         threading.Thread(target=run, args=(body, *args), name=name, daemon=True).start()
 
-    def _lock(
-        self, volume: Volume, ident: str, generation: int, offset: int, length: int, limit_s: float
-    ) -> None:
+    def _lock(self, volume: Volume, step: _Step) -> None:
+        if not self._locked(volume, step, wait=True):
+            self._send(_locked_answer(step, "writes in flight did not end in time"))
+
+    def _locked(self, volume: Volume, step: _Step, wait: bool) -> bool:
+        """Lock, and answer; False if there was no time for what is to be waited for."""
         why = ""
         try:
-            volume.lock(ident, generation, offset, length, limit_s)
+            volume.lock(*step, wait=wait)
         except TimeoutError:
-            why = "writes in flight did not end in time"
+            return False
         except (failures.EpochOver, failures.LockIdInUse) as exc:
             why = str(exc)
-        self._send({"op": "locked", "id": ident, "ok": not why, "why": why})
+        self._send(_locked_answer(step, why))
+        return True
 
     def _scrub(self, volume: Volume, ident: str, step: str, *what: Any) -> None:
         why = ""
@@ -168,3 +177,7 @@ class AgentLink:
             except OSError as exc:
                 logger.info("agent_gone why=%s", exc)
                 self._peer = None
+
+
+def _locked_answer(step: _Step, why: str) -> dict[str, Any]:
+    return {"op": "locked", "id": step[0], "ok": not why, "why": why}

@@ -88,13 +88,22 @@ class Volume:
     def fail(self, why: str) -> None:
         self._mapping.end(why, clean=False)
 
-    def lock(self, ident: str, generation: int, offset: int, length: int, limit_s: float) -> None:
+    def lock(
+        self,
+        ident: str,
+        generation: int,
+        offset: int,
+        length: int,
+        limit_s: float,
+        wait: bool = True,
+    ) -> None:
         """Hold a range for a copy step: writes in flight are drained, new ones wait (R8).
 
-        It is given back after ``limit_s`` at the latest. Raises TimeoutError,
-        failures.EpochOver if another generation is in use, or failures.LockIdInUse.
+        It is given back after ``limit_s`` at the latest. Raises TimeoutError if the drain takes
+        longer than that, or, without ``wait``, at once if there is anything to drain;
+        failures.EpochOver if another generation is in use; or failures.LockIdInUse.
         """
-        ticket = self._gate.enter(offset, offset + length, limit_s)
+        ticket = self._gate.enter(offset, offset + length, limit_s if wait else 0.0)
         try:
             epoch = self._mapping.epoch
             if epoch is None or epoch.over or epoch.generation != generation:

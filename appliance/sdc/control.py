@@ -28,7 +28,7 @@ class Locks:
         if bearer:
             request = dataclasses.replace(request, token=bearer)
         ident, limit_s = self._mappings.lock(request)
-        resp.media = {"id": ident, "limit_s": limit_s}
+        resp.media = {"id": ident, "limit_s": limit_s, "instead_of": request.instead_of}
 
 
 class Lock:

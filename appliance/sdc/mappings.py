@@ -71,6 +71,8 @@ class Mappings:
 
         Raises errors.NotFound for an unknown incarnation, Unauthenticated, Unavailable.
         """
+        if request.instead_of:
+            self.unlock(request.instead_of)
         if request.limit_s <= 0 or request.offset < 0 or request.length <= 0:
             raise errors.Invalid(what="lock", why="limit_s, offset and length describe no range")
         limit_s = min(request.limit_s, self._ground.cfg.lock_limit_s)

@@ -26,6 +26,10 @@ class FakeLockClient:
         self.asked: list[messages.LockRequest] = []
         self.held: dict[str, messages.LockRequest] = {}
         self.most_held = 0
+        #: how many locks were given back by requests of their own
+        self.given_back = 0
+        #: a client of an earlier release passes over what it does not know
+        self.knows_instead_of = True
         self.scrubs: list[messages.ScrubRequest] = []
         self.on_scrub: Callable[[messages.ScrubRequest], None] = lambda words: None
         application = rest_app.create()
@@ -44,6 +48,8 @@ class FakeLockClient:
     def lock(self, words: messages.LockRequest) -> dict[str, object]:
         with self.changed:
             self.asked.append(words)
+            if self.knows_instead_of:
+                self.held.pop(words.instead_of, None)
             if self.refuse:
                 raise errors.Unavailable(why=self.refuse)
             late, self.late = self.late > 0, max(0, self.late - 1)
@@ -56,10 +62,12 @@ class FakeLockClient:
             self.changed.notify_all()
         if late:
             threading.Event().wait(self.limit_s * 1.5)
-        return {"id": ident, "limit_s": self.limit_s}
+        answer: dict[str, object] = {"id": ident, "limit_s": self.limit_s}
+        return answer | ({"instead_of": words.instead_of} if self.knows_instead_of else {})
 
     def unlock(self, ident: str) -> None:
         with self.changed:
+            self.given_back += 1
             self.held.pop(ident, None)
             self.changed.notify_all()
 

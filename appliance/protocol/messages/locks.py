@@ -15,7 +15,10 @@ class LockClient:
 
 @dataclass(frozen=True, slots=True)
 class LockRequest:
-    """Hold ``[offset, offset + length)`` for ``limit_s`` at most, under ``generation``."""
+    """Hold ``[offset, offset + length)`` for ``limit_s`` at most, under ``generation``.
+
+    ``instead_of``: the id of a lock that is given back first, whatever comes of this one.
+    """
 
     incarnation: str
     token: str
@@ -23,6 +26,7 @@ class LockRequest:
     offset: int
     length: int
     limit_s: float
+    instead_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)

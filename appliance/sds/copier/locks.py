@@ -6,7 +6,8 @@ limit has passed, whichever is first; what counts is that the step ended within 
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from typing import Any
 
 from appliance.common import clock, errors
 from appliance.protocol import codec, messages
@@ -62,9 +63,37 @@ class Locks:
     @contextmanager
     def hold(self, offset: int, length: int, limit_s: float) -> Iterator[Held]:
         """Raises NoLock if not every client agreed."""
+        chain = self.chain()
+        with chain.hold(offset, length, limit_s) as held:
+            yield held
+        chain.let_go()
+
+    def chain(self) -> "Chain":
+        return Chain(self._clients, self._generation, self._time)
+
+
+class Chain:
+    """The locks of one step after another, for one thread: the request for the next one gives the
+    one before back, so that a step costs one request. ``let_go`` before anything that may wait."""
+
+    def __init__(
+        self,
+        clients: Sequence[tuple[messages.LockClient, client.Client]],
+        generation: int,
+        time: clock.Clock,
+    ) -> None:
+        self._clients = clients
+        self._generation = generation
+        self._time = time
+        #: what is still held of the step before, by index of the client
+        self._kept: dict[int, str] = {}
+
+    @contextmanager
+    def hold(self, offset: int, length: int, limit_s: float) -> Iterator[Held]:
+        """Raises NoLock if not every client agreed. After a step that failed nothing is held."""
         held = Held(self._time)
-        with ExitStack() as stack:
-            for each, caller in self._clients:
+        try:
+            for index, (each, _) in enumerate(self._clients):
                 words = messages.LockRequest(
                     incarnation=each.incarnation,
                     token=each.token,
@@ -72,15 +101,32 @@ class Locks:
                     offset=offset,
                     length=length,
                     limit_s=limit_s,
+                    instead_of=self._kept.get(index, ""),
                 )
-                try:
-                    answer = caller.post("/locks", codec.to_json(words))
-                except errors.BasaltError as exc:
-                    raise NoLock(each.incarnation, str(exc)) from exc
-                granted_s, ident = _read(each, answer)
-                stack.callback(_release, caller, ident)
-                held.limit(min(limit_s, granted_s))
+                held.limit(min(limit_s, self._asked(index, words)))
             yield held
+        except BaseException:
+            self.let_go()
+            raise
+
+    def let_go(self) -> None:
+        """Give back what is held."""
+        while self._kept:
+            index, ident = self._kept.popitem()
+            _release(self._clients[index][1], ident)
+
+    def _asked(self, index: int, words: messages.LockRequest) -> float:
+        """The limit granted, in seconds."""
+        each, caller = self._clients[index]
+        try:
+            answer = caller.post("/locks", codec.to_json(words))
+        except errors.BasaltError as exc:
+            raise NoLock(each.incarnation, str(exc)) from exc
+        granted_s, ident = _read(each, answer)
+        if words.instead_of and answer.get("instead_of") != words.instead_of:
+            _release(caller, words.instead_of)  # a client of a release that does not know it
+        self._kept[index] = ident
+        return granted_s
 
 
 def reach(each: messages.LockClient) -> client.Client:
@@ -97,7 +143,7 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _read(each: messages.LockClient, answer: object) -> tuple[float, str]:
+def _read(each: messages.LockClient, answer: Any) -> tuple[float, str]:
     if not isinstance(answer, dict) or not isinstance(answer.get("limit_s"), int | float):
         raise NoLock(each.incarnation, "it answered without the lock's limit")
     return float(answer["limit_s"]), str(answer.get("id", ""))

@@ -5,12 +5,11 @@ Called by ``__main__``. It goes on trying for as long as it lives; its agent end
 
 import contextvars
 import errno
-import functools
 import logging
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, Literal, TypeVar
 
 from appliance.common import backoff, clock, errors
 from appliance.domain import intents
@@ -27,6 +26,10 @@ _THREADS = 4
 _FIRST_LIMIT_S = 2.0
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+
+#: See ``Run._steps``.
+_ASKING: Final = "asking"
+_Steps = Iterator[tuple[plan.Step, bool] | Literal["asking"]]
 
 
 class Run:
@@ -94,26 +97,38 @@ class Run:
         folder = Path(self._job.folder)
         replica_store.Replica(folder.parent, folder.name).void_sums(regions)
 
-    def _work(self, steps: Iterator[tuple[plan.Step, bool]]) -> None:
+    def _work(self, steps: _Steps) -> None:
         buffer = memoryview(bytearray(plan.STEP_BYTES))
+        chain = self._locks.chain()
         try:
-            while not self._ended.is_set():
-                with self._steps_mutex:
-                    step = next(steps, None)
-                if step is None:
-                    return
-                self._do(*step, buffer)
+            while not self._ended.is_set() and (step := self._next(steps, chain)) is not None:
+                self._do(*step, chain, buffer)
         except Exception as exc:  # noqa: BLE001 - told by run(), in the main thread
             self._failure = self._failure or exc
             self._ended.set()
+        finally:
+            chain.let_go()
 
-    def _steps(self, dirty: frozenset[int]) -> Iterator[tuple[plan.Step, bool]]:
-        """(step, whether its source may have holes there).
+    def _next(self, steps: _Steps, chain: locks.Chain) -> tuple[plan.Step, bool] | None:
+        if not self._steps_mutex.acquire(blocking=False):
+            chain.let_go()
+            self._steps_mutex.acquire()
+        try:
+            while (found := next(steps, None)) == _ASKING:
+                chain.let_go()
+            return found
+        finally:
+            self._steps_mutex.release()
+
+    def _steps(self, dirty: frozenset[int]) -> _Steps:
+        """(step, whether its source may have holes there); _ASKING before the sources are asked
+        for theirs, which may take long.
 
         What is a hole on both sides needs no lock: all that was written since this generation
         began goes to both, so that equal before means equal after.
         """
         for start, end in plan.chunks(self._job, dirty):
+            yield _ASKING
             zeroes = {
                 column: self._zeroes(origin, start, end - start)
                 for column, origin in self._sources.items()
@@ -133,23 +148,23 @@ class Run:
     def _zeroes(self, origin: source.Source, start: int, length: int) -> source.Extents:
         return self._tried(lambda: origin.zeroes(start, length))
 
-    def _do(self, step: plan.Step, sparse: bool, buffer: memoryview) -> None:
+    def _do(self, step: plan.Step, sparse: bool, chain: locks.Chain, buffer: memoryview) -> None:
         limit_s = _FIRST_LIMIT_S
+
+        def attempt() -> bool:
+            with chain.hold(step.offset, step.length, limit_s) as held:
+                self._transfer(step, sparse, buffer)
+                return not held.expired
+
         while not self._ended.is_set():
+            if self._pace.limited:
+                chain.let_go()
             self._pace.take(step.length)
-            attempt = functools.partial(self._done_in_time, step, sparse, limit_s, buffer)
             if self._tried(attempt):
                 self._told.copied(step.length)
                 return
             logger.info("step_redone offset=%d limit_s=%g", step.offset, limit_s)
             limit_s = min(2 * limit_s, locks.MAX_LIMIT_S)
-
-    def _done_in_time(
-        self, step: plan.Step, sparse: bool, limit_s: float, buffer: memoryview
-    ) -> bool:
-        with self._locks.hold(step.offset, step.length, limit_s) as held:
-            self._transfer(step, sparse, buffer)
-            return not held.expired
 
     def _transfer(self, step: plan.Step, sparse: bool, buffer: memoryview) -> None:
         origin = self._sources[step.column.column]

@@ -22,6 +22,11 @@ class Throttle:
             self._free_at = 0.0
             self._changed.notify_all()
 
+    @property
+    def limited(self) -> bool:
+        """Whether ``take`` may wait."""
+        return bool(self._bandwidth)
+
     def take(self, length: int) -> None:
         """Wait until ``length`` bytes may be moved."""
         with self._mutex:

@@ -70,3 +70,17 @@ def test_a_wrong_request_is_refused(
 ) -> None:
     with pytest.raises(error):
         agent.call(token).post("/locks", _body(report, **changes))
+
+
+def test_a_lock_instead_of_another_gives_that_back_first(
+    agent: sdc_process.AgentProcess, report: messages.MappingReport
+) -> None:
+    call = agent.call("lock-token")
+    first = call.post("/locks", _body(report))
+    # The same range: granted only because the first is given back before.
+    second = call.post("/locks", _body(report, instead_of=first["id"], limit_s=5.0))
+    assert second["instead_of"] == first["id"]
+    with pytest.raises(errors.Unavailable):  # and so even if this one is refused
+        call.post("/locks", _body(report, instead_of=second["id"], generation=7))
+    handle = sdc_process.connect(report)
+    handle.pwrite(bytes(512), 0)
