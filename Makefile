@@ -68,7 +68,7 @@ test: lint  ## Everything, with branch coverage of all processes (root)
 	COVERAGE_ROOT=$(CURDIR) $(PYTHON) tests/coverage_gate.py $(COVERAGE_DIR)/data
 
 test-lab: setup  ## Ansible on four containers with systemd, in a network of their own (root)
-	$(PYTHON) -m pytest tests/infra --ignore=tests/infra/verify --exitfirst
+	$(PYTHON) -m pytest tests/infra --ignore=tests/infra/verify --exitfirst -rP
 
 test-vm: setup  ## Volumes as /dev/nbdX, in a virtual machine with Debian's kernel (root)
 	$(PYTHON) -m pytest tests/vm/test_in_guest.py
