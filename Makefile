@@ -71,7 +71,7 @@ test-lab: setup  ## Ansible on four containers with systemd, in a network of the
 	$(PYTHON) -m pytest tests/infra --ignore=tests/infra/verify --exitfirst -rP
 
 test-vm: setup  ## Volumes as /dev/nbdX, in a virtual machine with Debian's kernel (root)
-	$(PYTHON) -m pytest tests/vm/test_in_guest.py
+	$(PYTHON) -m pytest tests/vm -rP
 
 bench: setup  ## Measure beside stock parts, on RAM (root)
 	$(PYTHON) -m tests.bench

@@ -19,6 +19,7 @@ for unit in basalt.target basalt-mdm.service basalt-mgmt.service basalt-sds.serv
 done
 link basalt.sysusers.conf /etc/sysusers.d/basalt.conf
 link basalt.tmpfiles.conf /etc/tmpfiles.d/basalt.conf
+link basalt.modprobe.conf /etc/modprobe.d/basalt.conf
 link 60-basalt.rules /etc/udev/rules.d/60-basalt.rules
 link 50-basalt.polkit.rules /etc/polkit-1/rules.d/50-basalt.rules
 [ -n "$changed" ] || exit 0
