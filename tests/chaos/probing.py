@@ -18,13 +18,18 @@ _BLOCK = 4096
 class Prober(threading.Thread):
     """Writes and reads a block of every column, over and over; keeps the longest of each."""
 
-    def __init__(self, path: str, columns: int, pause_s: float, kinds: str = "wr") -> None:
+    def __init__(
+        self, volume: str, path: str, columns: int, pause_s: float, kinds: str = "wr"
+    ) -> None:
         super().__init__(name="prober", daemon=True)
+        self.volume = volume
         self.longest_write_s = 0.0
         self.longest_read_s = 0.0
         self.done = 0
-        #: when the newest round that is done began, on the monotonic clock
+        #: when the newest round that is done began, and when ``go`` was called last: on the
+        #: monotonic clock
         self.began = 0.0
+        self.told_to_go = 0.0
         self.error: BaseException | None = None
         self._kinds = kinds
         self._columns = columns
@@ -58,7 +63,8 @@ class Prober(threading.Thread):
                 self.longest_read_s = max(self.longest_read_s, time.monotonic() - began)
 
     def go(self) -> None:
-        """Begin the next round now."""
+        """Begin the next round now; see ``all_going``."""
+        self.told_to_go = time.monotonic()
         self._next.set()
 
     def ask_to_stop(self) -> None:
@@ -81,9 +87,13 @@ def probed(on: cluster.NetCluster, volumes: int = 1, sdc: str = "sdc1") -> Itera
     for name in names:
         on.create(name, _SIZE, columns=_COLUMNS, wait_limit_s=0)
         on.map(name, sdc)
-    paths = [on.socket(name, sdc, 300) for name in names]
+    paths = {name: on.socket(name, sdc, 300) for name in names}
     pause_s = 0.002 if volumes == 1 else volumes / 100
-    probers = [Prober(path, _COLUMNS, pause_s, kinds) for path in paths for kinds in ("w", "r")]
+    probers = [
+        Prober(name, path, _COLUMNS, pause_s, kinds)
+        for name, path in paths.items()
+        for kinds in ("w", "r")
+    ]
     for prober in probers:
         prober.start()
     try:
@@ -120,12 +130,10 @@ def on_all(probers: list[Prober], rounds: int, limit_s: float = 300.0) -> float:
     return time.monotonic() - began
 
 
-def all_since(probers: list[Prober], began: float, limit_s: float = 300.0) -> None:
-    """Wait until each prober has done a round, of every column, begun at ``began`` or later."""
-    for prober in probers:
-        prober.go()
+def all_going(probers: list[Prober], limit_s: float = 300.0) -> None:
+    """Wait until each has done a round, of every column, that it began after ``go``."""
     cluster.wait(
-        lambda: all(prober.began >= began or prober.error for prober in probers),
+        lambda: all(prober.began >= prober.told_to_go or prober.error for prober in probers),
         bool,
         "I/O on every volume to go on",
         limit_s,
