@@ -223,6 +223,8 @@ class Site:
 
     def _variables_of(self, name: str, groups: dict[str, Sequence[str]]) -> dict[str, Any]:
         found: dict[str, Any] = {"ansible_host": f"{network.PREFIX}{NAMES[name]}"}
+        if name in groups["mdm"]:  # another address than the one that Ansible uses
+            found["cluster_address"] = name
         if name in groups.get("sds", ()):
             found["sds_devices"] = [{"path": "/srv/basalt/d1", "device": self.disks[name]}]
         return found
