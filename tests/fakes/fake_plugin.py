@@ -166,16 +166,13 @@ def _accept(listener):
 
 
 def _report(peer):
-    told = None
     with contextlib.suppress(OSError):
         while True:
             with _cond:
                 now = {"incarnation": _pairs["incarnation"], **_status, "stats": dict(_stats)}
-                if now == told:
-                    _cond.wait(0.05)
-                    continue
             _send(peer, {"op": "status", **now})
-            told = now
+            with _cond:
+                _cond.wait(0.05)
 
 
 def _serve(peer):

@@ -129,9 +129,13 @@ class SdcHost:
         return self.wait(ident, lambda r: r.state == "detached")
 
     def stats(self, ident: str) -> messages.IoStats:
-        report = self.report(ident)
-        assert report.plugin is not None
-        return report.plugin.stats
+        """What the plugin has counted when this is called, or a little later."""
+        last = self.report(ident).plugin
+        for _ in range(2):  # the first may have been on its way already
+            until(lambda known=last: self.report(ident).plugin is not known)
+            last = self.report(ident).plugin
+        assert last is not None
+        return last.stats
 
     def plugin_pid(self, ident: str) -> int:
         report = self.report(ident)
