@@ -4,6 +4,7 @@ The plugin listens, so that it outlives a restart of the agent; a newer connecti
 older one. Without an agent I/O goes on; only turns have to wait.
 """
 
+import collections
 import contextlib
 import contextvars
 import json
@@ -12,18 +13,23 @@ import os
 import pathlib
 import socket
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 from appliance.common import errors, log
 from appliance.domain import model
 from appliance.protocol import codec
-from nbd_plugin import failures, scrubbing
+from nbd_plugin import failures, lock_line, scrubbing
 from nbd_plugin.volume import Volume
 
 logger = logging.getLogger(__name__)
 
 #: Longest line taken: a map of 64 columns is some 40 KiB.
 _LINE_LIMIT = 1 << 20
+
+#: Bytes and connections taken at once; more of these cannot come with what one call reads.
+_RECEIVED = 65536
+_HANDED_LIMIT = 8
 
 #: Statistics are sent this often even if nothing else changed.
 _STATUS_INTERVAL_S = 1.0
@@ -80,19 +86,23 @@ class AgentLink:
             ).start()
 
     def _serve(self, peer: socket.socket) -> None:
+        handed: collections.deque[socket.socket] = collections.deque()
         try:
-            with peer, peer.makefile("rb") as lines:
-                while line := lines.readline(_LINE_LIMIT):
+            with peer:
+                for line in _lines(peer, handed):
                     try:
                         message = json.loads(line)
                         with log.request(str(message.get("request_id", "-"))):
-                            self._obey(message)
+                            self._obey(message, handed)
                     except (ValueError, KeyError, TypeError, AttributeError, errors.Invalid):
                         logger.exception("bad_message size=%d", len(line))
         except OSError as exc:
             logger.info("agent_gone why=%s", exc)
+        finally:
+            for connection in handed:
+                connection.close()
 
-    def _obey(self, message: dict[str, Any]) -> None:
+    def _obey(self, message: dict[str, Any], handed: collections.deque[socket.socket]) -> None:
         volume = self._volume
         if volume is None:
             return
@@ -112,6 +122,10 @@ class AgentLink:
                 )
                 if not self._locked(volume, step, wait=False):
                     self._in_thread("basalt-lock", self._lock, volume, step)
+            case "lock_line":
+                line = handed.popleft()
+                terms = (int(message["generation"]), float(message["limit_s"]))
+                self._in_thread("basalt-locks", lock_line.serve, volume, line, *terms)
             case "scrub":
                 asked = (
                     str(message["id"]),
@@ -177,6 +191,24 @@ class AgentLink:
             except OSError as exc:
                 logger.info("agent_gone why=%s", exc)
                 self._peer = None
+
+
+def _lines(peer: socket.socket, handed: collections.deque[socket.socket]) -> Iterator[bytes]:
+    """Lines as they come, until the end; the connections that came with them go to ``handed``, in
+    the lines' order. A line that is too long comes in parts. Raises OSError."""
+    rest = b""
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(
+            peer, _RECEIVED, _HANDED_LIMIT, socket.MSG_CMSG_CLOEXEC
+        )
+        handed.extend(socket.socket(fileno=each) for each in descriptors)
+        if not data:
+            return
+        *whole, rest = (rest + data).split(b"\n")
+        yield from whole
+        if len(rest) > _LINE_LIMIT:
+            yield rest
+            rest = b""
 
 
 def _locked_answer(step: _Step, why: str) -> dict[str, Any]:

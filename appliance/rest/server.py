@@ -31,6 +31,9 @@ CONNECTION_LIMIT = 1000
 #: and not a reset connection (RFC 9112, 9.6).
 _LINGER_S = 2.0
 
+#: The request's connection in a WSGI environment; see ``take_over``.
+_CONNECTION = "basalt.connection"
+
 
 class Server:
     """A running server. ``port`` is the one bound. Made by ``serve``."""
@@ -180,19 +183,39 @@ class _ErrorTask(task.ErrorTask):
         self.write(answer)
 
 
+def take_over(environ: dict[str, Any]) -> socket.socket:
+    """The connection of the request that ``environ`` is of: the caller's, to close too.
+
+    For a request that is answered with 101: after that answer the server is done with it.
+    """
+    connection: socket.socket = environ[_CONNECTION].dup()
+    return connection
+
+
 class _Task(task.WSGITask):
     """Keeps the connection after an answer that has no body by its status, such as 204: its end is
     known without a length (RFC 9112, 6.3). waitress would close it."""
 
     _stays = False
 
+    def get_environment(self) -> dict[str, Any]:
+        environ: dict[str, Any] = super().get_environment()
+        environ[_CONNECTION] = self.channel.socket
+        return environ
+
     def build_response_header(self) -> bytes:
         asked = self.request.headers.get("CONNECTION", "").lower()
         self._stays = self.version == "1.1" and not self.has_body and asked != "close"
+        switches = self.status.startswith("101")
+        if switches:  # headers that a WSGI application may not set
+            protocol = self.request.headers.get("UPGRADE", "")
+            self.response_headers += [("Connection", "Upgrade"), ("Upgrade", protocol)]
         try:
             return bytes(super().build_response_header())
         finally:
             self._stays = False
+            if switches:
+                self.close_on_finish = True
 
     def set_close_on_finish(self) -> None:
         if not self._stays:

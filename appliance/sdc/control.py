@@ -12,8 +12,9 @@ from typing import Any
 import falcon
 
 from appliance.agent import control
+from appliance.common import errors
 from appliance.protocol import messages
-from appliance.rest import body
+from appliance.rest import body, server
 from appliance.sdc import agent, mappings, metrics
 
 
@@ -39,6 +40,23 @@ class Lock:
         """DELETE /locks/{ident}: the id is 128 random bits, known to its holder only."""
         self._mappings.unlock(ident)
         resp.status = falcon.HTTP_204
+
+
+class LockLine:
+    def __init__(self, held: mappings.Mappings) -> None:
+        self._mappings = held
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """GET /lock-line?incarnation=&generation= with ``Upgrade: basalt-locks``: after the answer
+        the connection is a lock line (``messages.locks``)."""
+        if req.get_header("Upgrade") != messages.LOCK_LINE:
+            raise errors.Invalid(what="lock line", why=f"ask with Upgrade: {messages.LOCK_LINE}")
+        incarnation = req.get_param("incarnation", required=True)
+        generation = req.get_param_as_int("generation", required=True, min_value=1)
+        bearer = (req.auth or "").removeprefix("Bearer ")
+        with server.take_over(req.env) as connection:
+            self._mappings.lock_line(incarnation, bearer, generation, connection)
+        resp.status = falcon.HTTP_101
 
 
 class Scrubs:
@@ -69,9 +87,10 @@ def create(
         return metrics.render(held.named_reports(), not held_agent.trouble)
 
     application = control.create(
-        held_agent, look, told, wake, quiet=("/locks", "/locks/{ident}", "/scrubs")
+        held_agent, look, told, wake, quiet=("/locks", "/locks/{ident}", "/lock-line", "/scrubs")
     )
     application.add_route("/locks", Locks(held))
     application.add_route("/locks/{ident}", Lock(held))
+    application.add_route("/lock-line", LockLine(held))
     application.add_route("/scrubs", Scrubs(held))
     return application

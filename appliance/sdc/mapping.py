@@ -6,6 +6,7 @@ poll loop and pass it by (``Plugin.offer``), for a device that hangs may wait fo
 
 import dataclasses
 import logging
+import socket
 import threading
 
 from appliance.common import backoff, errors, log
@@ -89,6 +90,10 @@ class Mapping:
     def unlock(self, ident: str) -> None:
         if (running := self._plugin) is not None:
             running.unlock(ident)
+
+    def lock_line(self, incarnation: str, token: str, generation: int, line: socket.socket) -> None:
+        """As ``Plugin.lock_line``."""
+        self._running(incarnation).lock_line(token, generation, line)
 
     def scrub(self, ident: str, request: messages.ScrubRequest, limit_s: float) -> None:
         """As ``Plugin.scrub``."""

@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+import socket
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -91,6 +92,13 @@ class Mappings:
             held = self._locks.pop(ident, None)
         if held is not None:
             held[0].unlock(ident)
+
+    def lock_line(self, incarnation: str, token: str, generation: int, line: socket.socket) -> None:
+        """Let the plugin serve ``line``, a lock line; the caller's end may be closed then.
+
+        Raises errors.NotFound for an unknown incarnation, Unauthenticated, Unavailable.
+        """
+        self._of(incarnation).lock_line(incarnation, token, generation, line)
 
     def scrub(self, request: messages.ScrubRequest) -> None:
         """Have a client do one step of a scrub; returns when it is done.

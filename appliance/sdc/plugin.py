@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+import socket
 from collections.abc import Callable
 
 from appliance.common import errors
@@ -86,6 +87,12 @@ class Plugin:
 
     def unlock(self, ident: str) -> None:
         self._link.unlock(ident)
+
+    def lock_line(self, token: str, generation: int, line: socket.socket) -> None:
+        """Hand on a connection for locks. Raises errors.Unauthenticated or Unavailable."""
+        self._check_token(token)
+        if not self._link.send_lock_line(line, generation, self._ground.cfg.lock_limit_s):
+            raise errors.Unavailable(why="the client's plugin is not connected")
 
     def scrub(self, ident: str, request: messages.ScrubRequest, limit_s: float) -> None:
         """As ``Link.scrub``. Raises errors.Unauthenticated too."""

@@ -90,6 +90,11 @@ class Link:
     def fail(self, why: str) -> bool:
         return self._send({"op": "fail", "why": why})
 
+    def send_lock_line(self, line: socket.socket, generation: int, limit_s: float) -> bool:
+        """Let the plugin serve ``line``: locks under ``generation``, none above ``limit_s``."""
+        message = {"op": "lock_line", "generation": generation, "limit_s": limit_s}
+        return self._send(message, line)
+
     def lock(self, ident: str, generation: int, offset: int, length: int, limit_s: float) -> None:
         """Hold the range for ``limit_s``; returns when writes in flight there are done (R8).
 
@@ -231,7 +236,8 @@ class Link:
             what = "the range cannot be locked: " if operation == "locked" else ""
             answer.set_exception(errors.Unavailable(why=what + why))
 
-    def _send(self, message: dict[str, Any]) -> bool:
+    def _send(self, message: dict[str, Any], handed: socket.socket | None = None) -> bool:
+        """Whether it was sent; ``handed`` is a connection that goes with it."""
         if (ident := log.request_id()) != "-":
             message["request_id"] = ident  # for the plugin's log
         data = json.dumps(message, separators=(",", ":")).encode() + b"\n"
@@ -239,6 +245,8 @@ class Link:
             if self._peer is None:
                 return False
             try:
+                if handed is not None:
+                    data = data[socket.send_fds(self._peer, [data], [handed.fileno()]) :]
                 self._peer.sendall(data)
             except OSError as exc:
                 # Part of a line may be out, so the connection is of no more use.

@@ -1,6 +1,8 @@
 """What every plugin does on its link, the real one and the fake: the agent relies on it."""
 
 import contextlib
+import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +11,7 @@ import nbd
 import pytest
 
 from appliance.common import errors, units
-from appliance.protocol import messages
+from appliance.protocol import codec, messages
 from appliance.sdc import config, launch, plugin_link, plugin_process, processes, records
 from tests.fakes import legs, sdc_host
 
@@ -188,6 +190,38 @@ def test_a_lock_ends_at_its_limit_by_itself(serving: Site) -> None:
 def test_a_lock_of_another_generation_is_refused(serving: Site) -> None:
     with pytest.raises(errors.Unavailable):
         serving.link.lock("a", 4, 0, 65536, 5.0)
+
+
+def test_a_lock_line_holds_one_range_after_another(serving: Site) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, ours.makefile("rb") as answers:
+        with theirs:
+            assert serving.link.send_lock_line(theirs, 5, 20.0)
+        ours.settimeout(20)
+        for offset in (0, units.MIB):
+            step = messages.StepLock(offset, units.MIB, 60.0)
+            ours.sendall(json.dumps(codec.to_json(step)).encode() + b"\n")
+            answer = codec.from_json(messages.StepAnswer, json.loads(answers.readline()))
+            assert answer == messages.StepAnswer(limit_s=20.0)
+        serving.connect().pwrite(b"o" * 4096, 0)
+        handle = serving.connect()
+        cookie = handle.aio_pwrite(nbd.Buffer.from_bytearray(bytearray(512)), units.MIB)
+        handle.poll(50)
+        assert not handle.aio_command_completed(cookie)
+        last = codec.to_json(messages.StepLock(0, 0, 0.0))
+        ours.sendall(json.dumps(last).encode() + b"\n")
+        while not handle.aio_command_completed(cookie):
+            assert handle.poll(20_000) == 1
+
+
+def test_a_lock_line_of_another_generation_is_refused(serving: Site) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, ours.makefile("rb") as answers:
+        with theirs:
+            serving.link.send_lock_line(theirs, 4, 20.0)
+        ours.settimeout(20)
+        ours.sendall(b'{"offset": 0, "length": 4096, "limit_s": 5.0}\n')
+        assert json.loads(answers.readline())["why"]
 
 
 def test_sigterm_ends_the_process_though_clients_are_connected(serving: Site) -> None:

@@ -176,12 +176,20 @@ def _report(peer):
 
 
 def _serve(peer):
-    with peer, peer.makefile("rb") as lines, contextlib.suppress(OSError):
-        for line in lines:
-            _obey(peer, json.loads(line))
+    handed = []
+    rest = b""
+    with peer, contextlib.suppress(OSError):
+        while True:
+            data, descriptors, _, _ = socket.recv_fds(peer, 65536, 8)
+            handed += descriptors
+            if not data:
+                break
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                _obey(peer, json.loads(line), handed)
 
 
-def _obey(peer, message):
+def _obey(peer, message, handed):
     match message["op"]:
         case "map":
             _adopt(message)
@@ -189,6 +197,9 @@ def _obey(peer, message):
             _set(left=max(_status["left"], message["generation"] - 1))
         case "lock":
             threading.Thread(target=_lock, args=(peer, message), daemon=True).start()
+        case "lock_line":
+            line = socket.socket(fileno=handed.pop(0))
+            threading.Thread(target=_serve_locks, args=(line, message), daemon=True).start()
         case "unlock":
             with _cond:
                 _locks.pop(message["id"], None)
@@ -220,6 +231,12 @@ def _map_file(size):
 
 
 def _lock(peer, message):
+    why = _locked(message)
+    with contextlib.suppress(OSError):
+        _send(peer, {"op": "locked", "id": message["id"], "ok": not why, "why": why})
+
+
+def _locked(message):
     extent = (message["offset"], message["offset"] + message["length"])
     with _cond:
         ok = message["generation"] == _status["generation"]
@@ -229,9 +246,22 @@ def _lock(peer, message):
                 lambda: not any(_overlap(extent, writing) for writing in _writing),
                 message["limit_s"],
             )
-        why = "" if ok else "another generation, or writes in flight"
-    with contextlib.suppress(OSError):
-        _send(peer, {"op": "locked", "id": message["id"], "ok": ok, "why": why})
+        return "" if ok else "another generation, or writes in flight"
+
+
+def _serve_locks(line, terms):
+    line.settimeout(None)
+    ident = f"line {id(line)}"
+    with line, line.makefile("rb") as lines, contextlib.suppress(OSError):
+        for data in lines:
+            asked = json.loads(data)
+            with _cond:
+                _locks.pop(ident, None)
+                _cond.notify_all()
+            if asked["length"]:
+                limit_s = min(asked["limit_s"], terms["limit_s"])
+                words = {**terms, **asked, "limit_s": limit_s, "id": ident}
+                _send(line, {"limit_s": limit_s, "why": _locked(words)})
 
 
 def _set(**values):

@@ -67,10 +67,14 @@ class AgentProcess:
 
     def call(self, token: str | None = None) -> client.Client:
         """A client of its control port."""
+        return client.Client([f"http://127.0.0.1:{self.port()}"], token)
+
+    def port(self) -> int:
+        """Its control port, once it is open."""
         ready = re.compile(r"ready port=(\d+)")
         sdc_host.until(lambda: ready.search(self.log.read_text()[self._since :]) is not None)
         [port] = ready.findall(self.log.read_text()[self._since :])
-        return client.Client([f"http://127.0.0.1:{port}"], token)
+        return int(port)
 
 
 @contextmanager

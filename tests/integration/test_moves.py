@@ -55,6 +55,7 @@ def test_an_sds_is_evacuated_and_removed_under_load_and_keeps_nothing(
     cluster.cli("sds", "evacuate", "sds2")
     assert _job(cluster, "evacuate")["state"] == "done"
     writer.go_on(100)
+    assert any("lock_line_began" in text for text in cluster.logs().values())
     assert "sds2" not in _holders(cluster, "v")
     emptied = next(path for path in cluster.device_dirs if "sds2" in str(path))
     folder = emptied / "volumes" / ident

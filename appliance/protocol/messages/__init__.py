@@ -7,9 +7,12 @@ order is that of the request it goes back to, for the agent's log; it orders not
 """
 
 from appliance.protocol.messages.locks import (
+    LOCK_LINE,
     LockClient,
     LockRequest,
     ScrubRequest,
+    StepAnswer,
+    StepLock,
 )
 from appliance.protocol.messages.registration import (
     Registered,
@@ -54,6 +57,7 @@ from appliance.protocol.messages.sds_reports import (
 __all__ = [
     "GROWING_EXPORT",
     "GROWING_EXPORT_BYTES",
+    "LOCK_LINE",
     "Chart",
     "ColumnCopy",
     "CopyOrder",
@@ -84,4 +88,6 @@ __all__ = [
     "SdcOrders",
     "SdsHeartbeat",
     "SdsOrders",
+    "StepAnswer",
+    "StepLock",
 ]

@@ -14,7 +14,7 @@ from typing import Final, Literal, TypeVar
 from appliance.common import backoff, clock, errors
 from appliance.domain import intents
 from appliance.sds import copy_job, replica_store
-from appliance.sds.copier import locks, marks, plan, progress, source, target, throttle
+from appliance.sds.copier import holder, locks, marks, plan, progress, source, target, throttle
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class Run:
             self._failure = self._failure or exc
             self._ended.set()
         finally:
-            chain.let_go()
+            chain.close()
 
     def _next(self, steps: _Steps, chain: locks.Chain) -> tuple[plan.Step, bool] | None:
         if not self._steps_mutex.acquire(blocking=False):
@@ -164,7 +164,7 @@ class Run:
                 self._told.copied(step.length)
                 return
             logger.info("step_redone offset=%d limit_s=%g", step.offset, limit_s)
-            limit_s = min(2 * limit_s, locks.MAX_LIMIT_S)
+            limit_s = min(2 * limit_s, holder.MAX_LIMIT_S)
 
     def _transfer(self, step: plan.Step, sparse: bool, buffer: memoryview) -> None:
         origin = self._sources[step.column.column]
@@ -181,17 +181,17 @@ class Run:
         """``action``'s result, tried until the peers answer and the device has room."""
         pause = backoff.Backoff(0.1, 2.0)
         while True:
-            holder = ""
+            client = ""
             try:
                 return action()
-            except locks.NoLock as exc:
-                why, holder = str(exc), exc.incarnation
+            except holder.NoLock as exc:
+                why, client = str(exc), exc.incarnation
             except errors.BasaltError as exc:
                 why = str(exc)
             except OSError as exc:
                 if exc.errno not in _FULL:
                     raise
                 why = "the device is full"
-            self._told.waiting(why, holder)
+            self._told.waiting(why, client)
             if self._ended.wait(pause.next_s()):
                 raise errors.Unavailable(why="another step failed")

@@ -4,7 +4,7 @@ scrubbed, to write a unit again. Range locks are ``copier.locks``."""
 from collections.abc import Sequence
 
 from appliance.protocol import codec, messages
-from appliance.sds.copier import locks
+from appliance.sds.copier import holder
 
 
 class Clients:
@@ -12,7 +12,7 @@ class Clients:
 
     def __init__(self, known: Sequence[messages.LockClient], generation: int) -> None:
         self._generation = generation
-        self._callers = [(each, locks.reach(each)) for each in known]
+        self._callers = [(each, holder.reach(each)) for each in known]
 
     def __len__(self) -> int:
         return len(self._callers)

@@ -17,7 +17,7 @@ from appliance.common import backoff, clock, errors
 from appliance.domain import intents, model, sums
 from appliance.protocol import messages
 from appliance.sds import scrubs
-from appliance.sds.copier import locks, source, throttle
+from appliance.sds.copier import holder, locks, source, throttle
 from appliance.sds.scrubber import clients, replica, told
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Run:
             leg.leg.device_id: replica.Replica(leg, job.size, job.unit, time, job.data_tls)
             for leg in order.legs
         }
-        self._locks = locks.Locks(order.clients, order.generation, time)
+        self._locks = locks.Locks(order.clients, order.generation, time).chain()
         self._clients = clients.Clients(order.clients, order.generation)
         self._never = threading.Event()
 
@@ -145,7 +145,9 @@ class Run:
         def _attempt() -> bytes | messages.ScrubFinding | None:
             with self._locks.hold(offset, length, limit_s) as held:
                 found = self._look(region, offset, length)
-                return None if held.expired else found
+                late = held.expired
+            self._locks.let_go()
+            return None if late else found
 
         while True:
             self._pace.take(length)
@@ -153,7 +155,7 @@ class Run:
             if found is not None:
                 return found
             logger.info("step_redone offset=%d limit_s=%g", offset, limit_s)
-            limit_s = min(2 * limit_s, locks.MAX_LIMIT_S)
+            limit_s = min(2 * limit_s, holder.MAX_LIMIT_S)
 
     def _look(self, region: int, offset: int, length: int) -> bytes | messages.ScrubFinding:
         """Both copies, while nobody writes there."""

@@ -7,6 +7,7 @@ import pytest
 
 from appliance.common import errors, units
 from appliance.protocol import codec, messages
+from appliance.sds.copier import lock_line
 from tests.fakes import sdc_mdm, sdc_process
 
 
@@ -84,3 +85,48 @@ def test_a_lock_instead_of_another_gives_that_back_first(
         call.post("/locks", _body(report, instead_of=second["id"], generation=7))
     handle = sdc_process.connect(report)
     handle.pwrite(bytes(512), 0)
+
+
+def _line(
+    agent: sdc_process.AgentProcess, report: messages.MappingReport, **changes: Any
+) -> lock_line.Line | None:
+    values = {
+        "incarnation": report.incarnation,
+        "hosts": ("127.0.0.1",),
+        "port": agent.port(),
+        "token": "lock-token",
+    }
+    generation = changes.pop("generation", 1)
+    to = messages.LockClient(**(values | changes))
+    return lock_line.connect(to, generation, timeout_s=20.0, answer_s=20.0)
+
+
+def test_a_lock_line_goes_to_the_plugin_and_outlives_the_agent(
+    agent: sdc_process.AgentProcess, report: messages.MappingReport
+) -> None:
+    line = _line(agent, report)
+    assert line is not None
+    assert line.ask(0, units.MIB, 20.0) == messages.StepAnswer(limit_s=20.0)
+    handle = sdc_process.connect(report)
+    handle.pwrite(bytes(512), units.MIB)
+    cookie = handle.aio_pwrite(nbd.Buffer.from_bytearray(bytearray(512)), 0)
+    handle.poll(50)
+    assert not handle.aio_command_completed(cookie)
+    agent.kill()
+    assert line.ask(units.MIB, units.MIB, 1000.0) == messages.StepAnswer(limit_s=30.0)
+    while not handle.aio_command_completed(cookie):
+        assert handle.poll(10_000) == 1
+    line.give_back()
+    handle.pwrite(bytes(512), units.MIB)
+    line.close()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"token": "another"}, {"incarnation": "f" * 16}, {"generation": 0}]
+)
+def test_no_lock_line_is_had_without_the_right_words(
+    agent: sdc_process.AgentProcess, report: messages.MappingReport, changes: dict[str, Any]
+) -> None:
+    assert _line(agent, report, **changes) is None
+    with pytest.raises(errors.Invalid, match="Upgrade: basalt-locks"):
+        agent.call("lock-token").get("/lock-line", incarnation=report.incarnation, generation=1)

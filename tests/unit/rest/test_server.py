@@ -11,7 +11,7 @@ import time
 import pytest
 
 from appliance.common import errors
-from appliance.rest import server
+from appliance.rest import server, upgrade
 from tests.fakes.raw_http import answer, head
 
 HUNDRED_MIB = 100 * 1024 * 1024
@@ -36,6 +36,34 @@ def test_a_connection_goes_on_after_an_answer_without_a_body(raw):
         assert response.headers["Content-Length"] is None
         assert response.headers["Transfer-Encoding"] is None
     assert sock.recv(1) == b""
+
+
+def test_a_connection_is_given_away_after_the_answer_that_says_so(application, serving):
+    taken = []
+
+    class Taking:
+        def on_get(self, req, resp):
+            taken.append(server.take_over(req.env))
+            resp.status = 101
+
+    application.add_route("/taking", Taking())
+    ours = upgrade.connect("127.0.0.1", serving.port, "/taking", "talk", "t", 20.0, a="b c")
+    [theirs] = taken
+    with ours, theirs:
+        theirs.settimeout(20)
+        for one, other in ((ours, theirs), (theirs, ours)):
+            one.sendall(b"word")
+            assert other.recv(10) == b"word"
+        serving.close()  # it is no longer the server's
+        ours.sendall(b"more")
+        assert theirs.recv(10) == b"more"
+
+
+def test_a_server_that_does_not_switch_is_told_apart_from_one_that_is_gone(serving):
+    assert upgrade.connect("127.0.0.1", serving.port, "/things", "talk", "t", 20.0) is None
+    serving.close()
+    with pytest.raises(errors.Unreachable):
+        upgrade.connect("127.0.0.1", serving.port, "/things", "talk", "t", 20.0)
 
 
 def test_100_mib_are_refused_before_one_byte_of_them_is_sent(raw):
