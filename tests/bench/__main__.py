@@ -49,7 +49,8 @@ def _on_a_cluster(wanted: argparse.Namespace, work: Path) -> None:
             print(control.measure(lambda: _connect(made.env)), flush=True)
         if "rebuild" in wanted.only:
             ask = functools.partial(_asked, made)
-            print(rebuild.measure(ask, made.folder, work, wanted.size), flush=True)
+            mdm = _connect(made.env)
+            print(rebuild.measure(ask, mdm, made.folder, work, wanted.size), flush=True)
 
 
 def _block(wanted: argparse.Namespace, work: Path, made: cluster.Cluster) -> None:
