@@ -3,8 +3,10 @@
 Used by ``registration`` and ``talk``; the SDS keeps its devices beside it (``sds.registry``).
 """
 
+import contextlib
 import fcntl
 import os
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -48,6 +50,17 @@ class Store:
     def save_identity(self, identity: Identity) -> None:
         durable.replace_file(self._dir / "identity.json", record_file.to_bytes(identity))
         self.identity = identity
+        (self._dir / "secret-offered").unlink(missing_ok=True)
+
+    def secret_to_offer(self) -> str:
+        """What a newcomer proposes as its secret: the same until it is registered, so that it is
+        known again if the answer to its first word was lost."""
+        path = self._dir / "secret-offered"
+        with contextlib.suppress(FileNotFoundError):
+            return path.read_text(encoding="ascii").strip()
+        offered = secrets.token_urlsafe(32)
+        durable.replace_file(path, f"{offered}\n".encode())
+        return offered
 
     def save_term(self, term: int) -> None:
         """Remember that orders of ``term`` were seen: lower ones are refused for ever (R10)."""

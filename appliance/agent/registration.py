@@ -1,4 +1,4 @@
-"""How an agent makes itself known: with the join token, and the secret it kept if it has one.
+"""How an agent makes itself known: with the join token and its secret, which it thinks up itself.
 
 Called by ``talk`` at every start, so that the MDM learns new addresses and ports.
 """
@@ -58,12 +58,13 @@ def register(
 ) -> None:
     """Register and keep the answer, durably. Raises BasaltError; nothing is changed then."""
     kept = store.identity
+    secret = kept.secret if kept is not None else store.secret_to_offer()
     if kept is not None:
         said = dataclasses.replace(said, id=kept.id, cluster_id=kept.cluster_id)
     caller = client.Client(
         settings.mdm,
         _join_token(settings.join_token_file),
-        headers={"X-Basalt-Secret": kept.secret} if kept is not None else None,
+        headers={"X-Basalt-Secret": secret},
         user_agent=f"basalt-{role}",
         ca_file=settings.mdm_ca_file,
     )

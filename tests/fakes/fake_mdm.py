@@ -1,7 +1,6 @@
 """An MDM as one SDS agent sees it: registration and heartbeats over real HTTP, orders by hand."""
 
 import json
-import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,6 +28,7 @@ class FakeMdm:
         self.cluster_id = CLUSTER
         self.down = False
         self.refuses_secrets = False
+        self.loses_answers = False
         self.report_all = False
         self.witness: Callable[[messages.SdsHeartbeat], None] = lambda _beat: None
         self.registrations: list[messages.Registration] = []
@@ -125,9 +125,10 @@ class FakeMdm:
             ident = self._secrets.get(secret, "")
             if not ident:
                 ident = self._give_back or f"{len(self.registrations):016x}"
-                secret = secrets.token_hex(8)
                 self._secrets[secret] = ident
             self.changed.notify_all()
+            if self.loses_answers:
+                raise errors.Unavailable(why="the answer was lost")
             return codec.to_json(messages.Registered(ident, secret, self.cluster_id))
 
     def heartbeat(self, token: str, ident: str, beat: messages.SdsHeartbeat) -> Any:

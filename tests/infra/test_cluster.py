@@ -158,8 +158,17 @@ def test_other_ports_are_an_ordinary_rolling_run(site: labs.Site) -> None:
     print(f"longest stall {running.end():.2f} s")
     for name, port in (("lab1", 6711), ("lab3", 7172), ("lab3", 7173)):
         assert site.ssh(name, f"ss -Hltn sport = {port}").stdout
+        assert port in _let_in(site, name)
     for name, old in (("lab1", 6611), ("lab3", 7072), ("lab3", 7073)):
         assert not site.ssh(name, f"ss -Hltn sport = {old}").stdout
+        assert old not in _let_in(site, name)
+
+
+def _let_in(site: labs.Site, name: str) -> set[int]:
+    """The ports that a host's firewall lets in."""
+    rules = site.ssh(name, "nft list chain inet filter input").stdout
+    assert "policy drop" in rules
+    return {int(port) for port in re.findall(r"\b\d+\b", rules.partition("dport")[2])}
 
 
 def test_a_host_comes_gets_data_and_goes_again(site: labs.Site) -> None:
@@ -224,7 +233,8 @@ def _nothing_left(site: labs.Site, name: str) -> None:
     left = site.ssh(
         name,
         "ls -d /opt/basalt /etc/basalt /var/lib/basalt /etc/systemd/system/basalt*;"
-        "systemctl list-units --all --plain --no-legend 'basalt*'; getent passwd basalt-sds",
+        "systemctl list-units --all --plain --no-legend 'basalt*'; getent passwd basalt-sds;"
+        "nft list chain inet filter input | grep -v 'dport 22' | grep dport",
         check=False,
     )
     assert left.stdout == "", name

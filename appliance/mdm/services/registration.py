@@ -1,8 +1,10 @@
-"""Agents join with the join token, get an id and a secret, and register again at every start.
+"""Agents join with the join token and a secret they thought up, get an id, and register again at
+every start.
 
-The secret an agent kept, sent along, is what proves that it is the same one; then its name in
-the MDM, its id and its secret stay, and its addresses are brought up to date. A database that was
-recovered from the devices knows no secrets: there an agent gets its id back by naming it, once.
+The secret is what proves that an agent is the same one; then its name in the MDM, its id and its
+secret stay, and its addresses are brought up to date. So an agent that never got the answer to its
+first word asks again and is known. A database that was recovered from the devices knows no secrets:
+there an agent gets its id back by naming it, once.
 """
 
 import re
@@ -22,18 +24,21 @@ UNCLAIMED = ""
 
 Agent = TypeVar("Agent", models.Sds, models.Sdc)
 
+#: Shortest and longest secret an agent may choose: 32 random bytes are 43 signs.
+_SECRET_SIGNS = range(40, 129)
+
 _HOST = re.compile(r"[A-Za-z0-9:._%-]{1,255}")
 
 
 def sds(ctx: context.Context, words: messages.Registration, secret: str) -> messages.Registered:
-    """``secret``: the one the agent kept, empty for a newcomer. Raises errors.Conflict."""
+    """``secret``: the one the agent kept or, of a newcomer, offers. Raises errors.Conflict."""
     _check(words)
     with ctx.uow.write(f"sds:{words.name}") as tx:
         row = _known(tx, models.Sds, words, secret)
         domain, fault_set = _place(tx, words)
         placed = (domain.id, fault_set.id if fault_set is not None else None)
         if row is None:
-            secret = secrets.token_urlsafe(32)
+            secret = _accepted(secret)
             ident = words.id or secrets.token_hex(8)
             row = models.Sds(id=ident, name=words.name, created_at=tx.now)
             row.state, row.secret_hash, row.boot_id = "normal", tokens.hashed(secret), ""
@@ -42,7 +47,7 @@ def sds(ctx: context.Context, words: messages.Registration, secret: str) -> mess
             tx.event("sds_joined", "sds", row.id, row.name, hosts=list(words.hosts))
             tx.after_commit(ctx.tokens_changed)
         elif row.secret_hash == UNCLAIMED:
-            secret = _claim(ctx, tx, row)
+            secret = _claim(ctx, tx, row, secret)
             # The devices told where it was, if any of its own was there to tell.
             row.domain_id, row.fault_set_id = placed
         if (row.domain_id, row.fault_set_id) != placed:
@@ -58,7 +63,7 @@ def sdc(ctx: context.Context, words: messages.Registration, secret: str) -> mess
     with ctx.uow.write(f"sdc:{words.name}") as tx:
         row = _known(tx, models.Sdc, words, secret)
         if row is None:
-            secret = secrets.token_urlsafe(32)
+            secret = _accepted(secret)
             ident = words.id or secrets.token_hex(8)
             row = models.Sdc(id=ident, name=words.name, created_at=tx.now)
             row.approved, row.secret_hash, row.boot_id = True, tokens.hashed(secret), ""
@@ -102,9 +107,15 @@ def _known(
     return None
 
 
-def _claim(ctx: context.Context, tx: unit_of_work.Tx, row: models.Sds) -> str:
-    """Give a recovered row to the agent that named it: the new secret."""
-    secret = secrets.token_urlsafe(32)
+def _accepted(secret: str) -> str:
+    """``secret``, or another if it is none to trust in: agents of an earlier release offer none."""
+    good = len(secret) in _SECRET_SIGNS and secret.isascii() and secret.isprintable()
+    return secret if good else secrets.token_urlsafe(32)
+
+
+def _claim(ctx: context.Context, tx: unit_of_work.Tx, row: models.Sds, secret: str) -> str:
+    """Give a recovered row to the agent that named it: its secret from now on."""
+    secret = _accepted(secret)
     row.secret_hash = tokens.hashed(secret)
     tx.event("sds_claimed", "sds", row.id, row.name)
     tx.after_commit(ctx.tokens_changed)

@@ -25,6 +25,20 @@ shift
 exec "$@"
 """
 
+#: What people have who let in nothing but ssh: the roles' ports are for the role firewall to open.
+_FIREWALL = """#!/usr/sbin/nft -f
+flush ruleset
+table inet filter {
+    chain input {
+        type filter hook input priority filter; policy drop;
+        iif lo accept
+        ct state established,related accept
+        meta l4proto { icmp, ipv6-icmp } accept
+        tcp dport 22 accept
+    }
+}
+"""
+
 _NSPAWN = [
     "systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--resolv-conf=off",
     "--timezone=off", "--link-journal=no", "--console=pipe", f"--network-bridge={network.BRIDGE}",
@@ -67,6 +81,7 @@ class Host:
         self.write("/root/.ssh/authorized_keys", authorized_key, 0o600)
         (self.root / "root/.ssh").chmod(0o700)
         self.write("/etc/ssh/sshd_config.d/lab.conf", "UseDNS no\nMaxStartups 100\n")
+        self.write("/etc/nftables.conf", _FIREWALL)
         nodes = [f"b /dev/loop{n} 0660 root disk - 7:{n}" for n in range(_LOOPS)]
         self.write("/etc/tmpfiles.d/lab-loop.conf", "\n".join(nodes) + "\n")
 

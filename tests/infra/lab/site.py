@@ -235,6 +235,7 @@ class Site:
             "ansible_ssh_private_key_file": str(self._key),
             "ansible_ssh_common_args": " ".join(self._ssh_options(key=False)),
             "ansible_python_interpreter": "/usr/bin/python3",
+            "cluster_open_firewall": True,
             # Everything is in the root file system; there is no way to a mirror.
             "cluster_apt_update": False,
             # No udev in a container, so no links by UUID.

@@ -19,6 +19,21 @@ def test_identity_and_term_are_kept(tmp_path: Path) -> None:
     assert (tmp_path / "data" / "identity.json").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_secret_is_offered_until_there_is_an_identity(tmp_path: Path) -> None:
+    offered = []
+    for _ in range(2):
+        store = identity.Store(tmp_path, "sdc")
+        offered.append(store.secret_to_offer())
+        store.close()
+    assert offered[0] == offered[1]
+    assert len(offered[0]) == 43
+    assert (tmp_path / "secret-offered").stat().st_mode & 0o777 == 0o600
+    store = identity.Store(tmp_path, "sdc")
+    store.save_identity(identity.Identity("id", offered[0], "cluster"))
+    assert not (tmp_path / "secret-offered").exists()
+    store.close()
+
+
 def test_a_folder_has_one_agent(tmp_path: Path) -> None:
     store = identity.Store(tmp_path, "sds")
     with pytest.raises(errors.Conflict, match="another SDS agent"):

@@ -62,9 +62,23 @@ def test_a_lost_secret_is_healed_by_registering_again(mdm, agent):
     assert "secret" in agent.trouble
     agent.run_once()
     assert agent.trouble == ""
-    assert agent._store.identity.id == before.id
-    assert agent._store.identity.secret != before.secret
+    assert agent._store.identity == before
     assert len(mdm.registrations) == 2
+
+
+def test_a_lost_answer_to_the_first_word_makes_nobody_a_stranger(mdm, tmp_path):
+    """The MDM knows the agent, which does not know it yet, and may even start anew meanwhile."""
+    token = tmp_path / "join"
+    token.write_text(fake_mdm.JOIN_TOKEN)
+    for mdm.loses_answers in (True, True, False):
+        store = identity.Store(tmp_path / "data", "sds")
+        agent = Agent(Settings((mdm.url,), token), store, "boot")
+        agent.run_once()
+        assert (agent.trouble == "") != mdm.loses_answers
+        agent.close()
+        store.close()
+    assert len(mdm.registrations) == 3
+    assert set(mdm._secrets.values()) == {store.identity.id}
 
 
 def test_healing_stops_at_its_limit_and_says_what_to_do(mdm, agent, caplog):

@@ -1,5 +1,7 @@
 """Who an agent is when it registers: by its secret, or by its id in a recovered database, once."""
 
+import secrets
+
 import pytest
 from sqlalchemy import update
 
@@ -62,6 +64,31 @@ def test_a_recovered_row_is_claimed_once_and_keeps_its_name(site):
     assert "sds_claimed" in site.kinds()
     with pytest.raises(errors.Conflict, match="does not know this SDS"):
         registration.sds(site.ctx, words(site, "thief", ident), "guessed")
+
+
+@pytest.mark.parametrize("register", [registration.sds, registration.sdc])
+def test_an_agent_that_lost_the_answer_to_its_first_word_is_known(site, register):
+    offered = secrets.token_urlsafe(32)
+    first = register(site.ctx, words(site, ident="", cluster_id=""), offered)
+    assert first.secret == offered
+    assert register(site.ctx, words(site, ident="", cluster_id=""), offered) == first
+    with pytest.raises(errors.Conflict, match="is registered"):
+        register(site.ctx, words(site, ident="", cluster_id=""), secrets.token_urlsafe(32))
+
+
+def test_one_that_lost_the_answer_to_its_claim_is_known(site):
+    ident = site.sds("known")
+    site.set(models.Sds, ident, secret_hash=registration.UNCLAIMED)
+    kept = secrets.token_urlsafe(32)
+    got = registration.sds(site.ctx, words(site, "known", ident), kept)
+    assert got == registration.sds(site.ctx, words(site, "known", ident), kept)
+
+
+@pytest.mark.parametrize("offered", ["", "short", "x" * 129, "\t" * 43, "\u00e9" * 43])
+def test_a_secret_that_is_no_good_is_not_taken(site, offered):
+    got = registration.sds(site.ctx, words(site, ident="", cluster_id=""), offered)
+    assert len(got.secret) == 43
+    assert got.secret != offered
 
 
 def test_an_id_that_is_none_is_refused(site):
