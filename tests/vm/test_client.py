@@ -190,4 +190,4 @@ def _sums_of_replicas(site: labs.Site) -> set[str]:
 def test_everything_is_unmapped_in_the_end(site: labs.Site) -> None:
     site.ssh(CLIENT, f"umount {FOLDER}")
     site.basalt("volume", "unmap", "music", "--sdc", CLIENT, "--yes")
-    assert site.ssh(CLIENT, "ls /dev/basalt").stdout == ""
+    assert site.ssh(CLIENT, "ls /dev/basalt", check=False).stdout == ""  # udev takes the folder too

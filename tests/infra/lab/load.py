@@ -32,7 +32,7 @@ class Load:
             time.sleep(0.5)
 
     def end(self) -> float:
-        """Stop it; the longest stall of a write, in seconds. Fails on any error."""
+        """Stop it; its longest stall, of whatever kind of I/O, in seconds. Fails on any error."""
         # SIGINT: fio ends in good order.
         self._site.ssh(
             self._host,
@@ -45,7 +45,8 @@ class Load:
         assert job["error"] == 0, job["error"]
         assert job["write"]["total_ios"] > 0
         assert job["read"]["total_ios"] > 0  # verified
-        return float(job["write"]["clat_ns"]["max"]) / 1e9
+        waited = (job["write"]["clat_ns"], job["read"]["clat_ns"], job["sync"]["lat_ns"])
+        return max(float(each["max"]) for each in waited) / 1e9
 
     def _written(self) -> int:
         """Writes that the volume's device completed."""
