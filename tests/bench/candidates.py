@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 import uuid
@@ -75,7 +76,9 @@ class Ceph:
             (self._work / part).mkdir(parents=True)
         self._conf = self._work / "ceph.conf"
         fsid = str(uuid.uuid4())
-        self._conf.write_text(_CEPH_CONF.format(fsid=fsid, dir=self._work))
+        # Not the usual port: a monitor that a killed run left there would be asked instead.
+        self._monitor = f"[v1:127.0.0.1:{_free_port()}]"
+        self._conf.write_text(_CEPH_CONF.format(fsid=fsid, dir=self._work, monitor=self._monitor))
         try:
             self._start(fsid)
         except BaseException:
@@ -88,7 +91,7 @@ class Ceph:
 
     def _start(self, fsid: str) -> None:
         monmap = str(self._work / "monmap")
-        _run("monmaptool", "--create", "--add", "a", "127.0.0.1:6789", "--fsid", fsid, monmap)
+        _run("monmaptool", "--create", "--addv", "a", self._monitor, "--fsid", fsid, monmap)
         self._ceph("ceph-mon", "--mkfs", "-i", "a", "--monmap", monmap)
         self._ceph("ceph-mon", "-i", "a")
         for index in "01":
@@ -110,6 +113,11 @@ class Ceph:
         shutil.rmtree(self._work, ignore_errors=True)
 
 
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
 def ceph_installed() -> bool:
     return shutil.which("ceph-osd") is not None
 
@@ -117,7 +125,7 @@ def ceph_installed() -> bool:
 _CEPH_CONF = """[global]
 fsid={fsid}
 mon_initial_members=a
-mon_host=127.0.0.1
+mon_host={monitor}
 auth_cluster_required=none
 auth_service_required=none
 auth_client_required=none
