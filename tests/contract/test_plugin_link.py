@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import secrets
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -28,7 +29,8 @@ class Site:
 
     def __init__(self, folder: Path, script: Path) -> None:
         self.folder = records.Folder(folder, "m")
-        self.record = records.Record("m", "v", "vol", False, "boot", incarnation="0123456789abcdef")
+        incarnation = secrets.token_hex(8)  # tests that run beside this one look for theirs
+        self.record = records.Record("m", "v", "vol", False, "boot", incarnation=incarnation)
         self.legs = [legs.LegServer(folder / f"d{index}", _SIZE) for index in range(2)]
         cfg = config.Config(
             run_dir=folder, plugin=str(script), plugin_log_dir=str(folder), plugin_threads=4
