@@ -19,7 +19,8 @@ def _start():
 
     # The plugin must go on seeing only what an installed one sees.
     sys.path.remove(str(packages))
-    measurement = coverage.process_startup()
+    # With an activated .venv this Python finds it by PATH, and coverage has started itself.
+    measurement = coverage.process_startup() or coverage.Coverage.current()
     if measurement is not None:
         _wrap_callbacks(measurement._collector)
 
